@@ -1,0 +1,100 @@
+"""What every compressor of the time axis takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .warp import warp_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class CompressionOutput(Mapping[str, Tensor]):
+    """Result of a compressor, by attribute and, for the eight names of pydiffres, as a mapping.
+
+    `B` clips, `T` frames, `K` bins (of the clip with the most), `F` bands.
+
+    Attributes:
+        feature: `[B, C, K, F]`, the channels stacked; `C = 3` for DiffRes.
+        avgpool: `[B, K, F]` natural log of the mean power of each bin.
+        maxpool: `[B, K, F]` natural log of the largest weighted power of each bin.
+        resolution_enc: `[B, K, F]` position code averaged like the frames: tells position and resolution.
+        score: `[B, T, 1]` share of a bin that each frame takes, in `[0, 1]`, summing to the number of bins.
+        guide_loss: `[1]` penalty on importance spent on empty frames; add it to the training loss.
+        activeness: `[1]` standard deviation of the scores of non-empty frames, averaged over clips.
+        x: `[B, T, F]` the input.
+        times_ms: `[B, K]` float32, centre of each bin in milliseconds from the centre of frame 0.
+        lengths: `[B]` number of valid bins.
+        cum_score: `[B, T]` float64, running sum of the scores: frame `j` spans bins `cum[j-1]` to `cum[j]`.
+    """
+
+    feature: Tensor
+    avgpool: Tensor
+    maxpool: Tensor
+    resolution_enc: Tensor
+    score: Tensor
+    guide_loss: Tensor
+    activeness: Tensor
+    x: Tensor
+    times_ms: Tensor
+    lengths: Tensor
+    cum_score: Tensor
+
+    def __getitem__(self, key: str) -> Tensor:
+        if key not in PYDIFFRES_KEYS:
+            raise KeyError(f"{key!r}: the mapping has {', '.join(PYDIFFRES_KEYS)}")
+        value: Tensor = getattr(self, key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PYDIFFRES_KEYS)
+
+    def __len__(self) -> int:
+        return len(PYDIFFRES_KEYS)
+
+    def warp(self) -> Tensor:
+        """The dense assignment of frames to bins, `[B, T, K]`: quadratic in time, for looking at."""
+        return warp_matrix(self.cum_score, self.feature.shape[2])
+
+
+PYDIFFRES_KEYS = ("x", "score", "avgpool", "maxpool", "resolution_enc", "feature", "guide_loss", "activeness")
+
+
+def check_logmel(x: Tensor, lengths: Tensor | None) -> None:
+    """Raise TypeError or ValueError unless `x` is `[B, T, F]` floating point with fitting `lengths`."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating point (natural-log mel), got {x.dtype}")
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"x must be (batch, frames, bands), none of them 0, got shape {tuple(x.shape)}")
+    if lengths is not None:
+        if tuple(lengths.shape) != (x.shape[0],):
+            raise ValueError(f"lengths must have shape ({x.shape[0]},), got {tuple(lengths.shape)}")
+        if bool(((lengths < 1) | (lengths > x.shape[1])).any()):
+            raise ValueError(f"lengths must lie in 1..{x.shape[1]}, got {lengths.tolist()}")
+
+
+def check_reduction(reduction: float) -> float:
+    """The rate as a float, or ValueError unless `0 <= reduction < 1`."""
+    if isinstance(reduction, bool) or not isinstance(reduction, int | float):
+        raise TypeError(f"reduction must be a number, got {type(reduction).__name__}")
+    if not 0 <= reduction < 1:
+        raise ValueError(f"reduction (share of frames removed) must lie in [0, 1), got {reduction}")
+    return float(reduction)
+
+
+def n_bins(lengths: Tensor, reduction: float, truncate: bool = False) -> Tensor:
+    """Bins for clips of `lengths` frames: `floor(length * (1 - reduction))`, at least 1 for a clip not empty.
+
+    `truncate` repeats pydiffres's float truncation (`int(1000 * (1 - 0.8))` is 199 there).
+
+    >>> n_bins(torch.tensor([1, 10, 1000, 0]), 0.8).tolist()
+    [1, 2, 200, 0]
+    """
+    exact = lengths.double() * (1 - reduction)
+    bins = (exact if truncate else exact + 1e-9).floor().long()
+    return torch.minimum(bins.clamp(min=1), lengths.long())

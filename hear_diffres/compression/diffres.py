@@ -1,0 +1,195 @@
+"""DiffRes: keep the frames that matter, merge the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import CompressionOutput, check_logmel, check_reduction, n_bins
+from .estimator import importance, make_estimator
+from .guide import guide
+from .position import position_code
+from .scores import pydiffres_norm, water_filling
+from .warp import Warp
+
+_EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydiffres
+_MAX_LOG_POWER = 80.0  # exp() of more overflows float32
+
+
+class DiffRes(nn.Module):
+    """Differentiable temporal resolution (Liu et al., "Learning differentiable temporal resolution on time-frequency
+    data", arXiv 2210.01719): a small network scores each frame, and frames are merged into `K = T * (1 - rate)` bins
+    such that every bin receives the same total score. Linear in T (but for one sort of T numbers).
+
+    The first four arguments are pydiffres's. Unlike there, `in_t_dim` binds nothing: any number of frames is taken.
+
+    Args:
+        in_t_dim: number of frames usually given (the size of a learnable position code).
+        in_f_dim: number of mel bands F.
+        dimension_reduction_rate: share of the frames removed, in `[0, 1)`; `forward` can be given another one.
+            0 is the identity.
+        learn_pos_emb: make the position code a parameter.
+        budget: "clip" spends the bins over the whole clip, as in the paper; "block" spends a fixed number in every
+            block of `block_frames`, which makes the result independent of what follows: it can be streamed.
+        estimator: "light" (default, 12 times cheaper) or "paper".
+        compat: "pydiffres" reproduces the released code, faults included, and its state dict; None mends them
+            (water-filling scores, plain maximum, silence relative to the clip, exact bin counts).
+        block_frames: frames per block; the position code restarts at each block border.
+        pos_period: restart the position code every so many frames in "clip" budget too (default: never).
+        frame_ms: hop between frames in milliseconds, for `times_ms`.
+
+    Shape:
+        - Input: `[B, T, F]` natural-log mel power; `lengths` `[B]` valid frames
+        - Output: a `CompressionOutput` whose `feature` is `[B, 3, K, F]`: average, maximum, resolution encoding
+
+    Raises:
+        TypeError: input not a floating-point tensor.
+        ValueError: wrong rank, empty input, rate outside `[0, 1)`, unknown option.
+
+    >>> x = torch.randn(2, 100, 64) - 5
+    >>> out = DiffRes(100, 64, 0.75)(x)
+    >>> out["feature"].shape, round(float(out.score.sum()) / 2)
+    (torch.Size([2, 3, 25, 64]), 25)
+    >>> torch.equal(DiffRes(100, 64, 0.0)(x).avgpool, x)
+    True
+    """
+
+    feature_channels = 3
+
+    def __init__(
+        self,
+        in_t_dim: int,
+        in_f_dim: int,
+        dimension_reduction_rate: float,
+        learn_pos_emb: bool = False,
+        *,
+        budget: str = "clip",
+        estimator: str = "light",
+        compat: str | None = None,
+        block_frames: int = 100,
+        pos_period: int | None = None,
+        frame_ms: float = 10.0,
+    ):
+        super().__init__()
+        if in_t_dim < 1 or in_f_dim < 1 or block_frames < 1:
+            raise ValueError(f"in_t_dim, in_f_dim, block_frames must be >= 1: {in_t_dim}, {in_f_dim}, {block_frames}")
+        if budget not in ("clip", "block"):
+            raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
+        if compat not in (None, "pydiffres"):
+            raise ValueError(f"compat must be None or 'pydiffres', got {compat!r}")
+        self.in_t_dim, self.in_f_dim = in_t_dim, in_f_dim
+        self.dimension_reduction_rate = check_reduction(dimension_reduction_rate)
+        self.learn_pos_emb, self.budget, self.estimator, self.compat = learn_pos_emb, budget, estimator, compat
+        self.block_frames, self.pos_period, self.frame_ms = block_frames, pos_period, frame_ms
+        self.model = make_estimator(estimator, in_f_dim)
+        code = position_code(in_t_dim, in_f_dim).unsqueeze(0)
+        # Stored only where it is learned, or where a pydiffres state dict must fit name by name.
+        self.pos_emb: Tensor
+        if learn_pos_emb or compat:
+            self.pos_emb = nn.Parameter(code, requires_grad=learn_pos_emb)
+        else:
+            self.register_buffer("pos_emb", code, persistent=False)
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments, so that `DiffRes(**x.get_config())` is `x` again but for its weights."""
+        names = "in_t_dim in_f_dim dimension_reduction_rate learn_pos_emb budget estimator compat"
+        return {name: getattr(self, name) for name in f"{names} block_frames pos_period frame_ms".split()}
+
+    def macs_per_frame(self) -> int:
+        """Multiply-accumulates per input frame: the estimator, and three channels merged (two bins each)."""
+        return self.model.macs_per_frame() + 6 * self.in_f_dim
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None
+    ) -> CompressionOutput:
+        """Compress `x` `[B, T, F]`; `reduction` overrides the constructor's rate for this call."""
+        check_logmel(x, lengths)
+        if x.shape[2] != self.in_f_dim:
+            raise ValueError(f"x has {x.shape[2]} bands, this DiffRes was made for {self.in_f_dim}")
+        rate = self.dimension_reduction_rate if reduction is None else check_reduction(reduction)
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        lengths = lengths.to(x.device).long()
+        if rate == 0 and self.compat is None:
+            return self._identity(x, lengths)
+        if self.budget == "block" and x.shape[1] > self.block_frames:
+            return self._by_blocks(x, lengths, rate)
+        period = self.block_frames if self.budget == "block" else self.pos_period
+        return self._compress(x, lengths, rate, self._position(x, period))
+
+    def _position(self, x: Tensor, period: int | None) -> Tensor:
+        """The position code for the frames of `x`, `[1, T, F]`."""
+        n_frames = x.shape[1] if period is None else min(period, x.shape[1])
+        code = self.pos_emb
+        if n_frames > code.shape[1]:
+            if self.learn_pos_emb:  # learned for in_t_dim frames: stretch
+                code = F.interpolate(code.transpose(1, 2), n_frames, mode="linear").transpose(1, 2)
+            else:
+                code = position_code(n_frames, self.in_f_dim, x.device).unsqueeze(0)
+        code = code[:, :n_frames].to(x.dtype)
+        return code if n_frames == x.shape[1] else code[:, torch.arange(x.shape[1], device=x.device) % n_frames]
+
+    def _identity(self, x: Tensor, lengths: Tensor) -> CompressionOutput:
+        period = self.block_frames if self.budget == "block" else self.pos_period
+        code = self._position(x, period).expand(len(x), -1, -1)
+        mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
+        zero = x.new_zeros(1)
+        times = (torch.arange(x.shape[1], device=x.device) * self.frame_ms).float().expand(len(x), -1)
+        return CompressionOutput(
+            torch.stack([x, x, code], dim=1), x, x, code, mask.unsqueeze(2).to(x.dtype), zero, zero, x,
+            times, lengths, mask.double().cumsum(1),
+        )  # fmt: skip
+
+    def _compress(self, x: Tensor, lengths: Tensor, rate: float, code: Tensor) -> CompressionOutput:
+        n_frames = x.shape[1]
+        mask = torch.arange(n_frames, device=x.device) < lengths.unsqueeze(1)
+        padded = bool((lengths < n_frames).any())
+        raw = importance(self.model(x, mask.to(x.dtype) if padded else None))
+        bins = n_bins(lengths, rate, truncate=self.compat is not None)
+        normalise = pydiffres_norm if self.compat else water_filling
+        score = normalise(raw, bins, mask)
+        cum_score = score.cumsum(1)
+        k = int(bins.max())
+        warp = Warp.from_cumsum(cum_score, k, x.dtype)
+        power = x.clamp(max=_MAX_LOG_POWER).exp()
+        avgpool = (warp.mean(power) + _EPSILON).log()
+        largest = warp.max_pydiffres(power) if self.compat else warp.max(power)
+        maxpool = (largest / (1 - rate) + _EPSILON).log()
+        encoding = warp.mean(code)
+        frame = torch.arange(n_frames, device=x.device, dtype=x.dtype).reshape(1, -1, 1)
+        weight = warp.mean(torch.ones_like(frame)).squeeze(2)
+        centre = warp.mean(frame).squeeze(2) / torch.where(weight > 0, weight, torch.ones_like(weight))
+        # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
+        centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
+        loss, activeness = guide(power, score, mask, rate, batch_minimum=self.compat is not None)
+        return CompressionOutput(
+            torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
+            score.to(x.dtype).unsqueeze(2), loss, activeness, x, centre.float() * self.frame_ms, bins, cum_score,
+        )  # fmt: skip
+
+    def _by_blocks(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
+        """Every block is a clip of its own; the last one of a clip may be shorter."""
+        batch, n_frames, n_bands = x.shape
+        size = self.block_frames
+        n_blocks = -(-n_frames // size)
+        folded = F.pad(x, (0, 0, 0, n_blocks * size - n_frames)).reshape(batch * n_blocks, size, n_bands)
+        start = torch.arange(n_blocks, device=x.device) * size
+        valid = (lengths.unsqueeze(1) - start).clamp(0, size)
+        out = self._compress(folded, valid.reshape(-1), rate, self._position(folded, None))
+        bins = out.lengths.reshape(batch, n_blocks)
+        total = bins.sum(1)
+        k = int(total.max())
+
+        def unfold(t: Tensor) -> Tensor:  # full blocks have equally many bins, so those of a clip are contiguous
+            return t.reshape(batch, -1, *t.shape[2:])[:, :k]
+
+        times = out.times_ms.reshape(batch, n_blocks, -1) + start.unsqueeze(1) * self.frame_ms
+        before = (bins.cumsum(1) - bins).unsqueeze(2)
+        cum_score = (out.cum_score.reshape(batch, n_blocks, size) + before).reshape(batch, -1)[:, :n_frames]
+        avgpool, maxpool, encoding = unfold(out.avgpool), unfold(out.maxpool), unfold(out.resolution_enc)
+        return CompressionOutput(
+            torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
+            out.score.reshape(batch, -1, 1)[:, :n_frames], out.guide_loss, out.activeness, x,
+            times.reshape(batch, -1)[:, :k], total, cum_score,
+        )  # fmt: skip

@@ -1,0 +1,27 @@
+"""The exceptions of the package.
+
+Bad values raise ``ValueError`` and bad types ``TypeError``, as everywhere in Python; what concerns a
+file (audio, weights, configuration) raises one of the classes below, whose message names the file.
+"""
+
+from __future__ import annotations
+
+
+class HearDiffResError(Exception):
+    """Base class of what goes wrong with a file."""
+
+
+class AudioFileError(HearDiffResError):
+    """An audio file cannot be decoded, or holds nothing that can be embedded."""
+
+
+class WeightsError(HearDiffResError):
+    """A weights file is missing, damaged, or does not fit the network it was asked for."""
+
+
+class ConfigError(HearDiffResError):
+    """A configuration file is missing or says something the package does not know."""
+
+
+class UntrainedWeightsWarning(UserWarning):
+    """The model runs, but with random weights: none that were trained ship for it."""

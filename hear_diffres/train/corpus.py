@@ -1,0 +1,137 @@
+"""Audio for training, decoded once: 16-bit samples and log-mel frames in memory-mapped shards.
+
+A shard is three files: `NAME.npy` (int16 samples of all clips on end, mono, 32 kHz), `NAME.json` (where each clip
+starts, licence and origin if known) and `NAME.mel.npy` (float16 natural-log mel frames, made from the first).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError
+from ..frontend import LogMel
+
+_CHUNK = 1000  # frames of log-mel computed at a time
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One source of clips.
+
+    Attributes:
+        name: usually the repository the audio came from.
+        category: "env", "music", "speech", "instrument" or "mixed".
+        mel: `[frames, n_mels]` float16, natural log.
+        starts, counts: first frame and number of frames of each clip.
+    """
+
+    name: str
+    category: str
+    mel: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio at a hop of 10 ms."""
+        return float(self.counts.sum()) / 360_000
+
+
+def _save_atomically(path: Path, array: np.ndarray) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    os.replace(part, path)
+
+
+def clip_frames(lengths: np.ndarray, hop: int) -> np.ndarray:
+    """Frames of clips of these many samples."""
+    return 1 + (np.maximum(lengths, 1) - 1) // hop
+
+
+def make_mel(folder: Path, name: str) -> None:
+    """Write `NAME.mel.npy` beside `NAME.npy`."""
+    audio = np.load(folder / f"{name}.npy", mmap_mode="r")
+    clips = json.loads((folder / f"{name}.json").read_text())["clips"]
+    front = LogMel()
+    counts = clip_frames(np.array([c[1] for c in clips]), front.hop_length)
+    out = np.empty((int(counts.sum()), front.n_mels), np.float16)
+    row = 0
+    with torch.inference_mode():
+        for (start, length, *_), count in zip(clips, counts, strict=True):
+            for first in range(0, int(count), _CHUNK):
+                last = min(int(count), first + _CHUNK)
+                a, b = front.chunk_samples(first, last)
+                samples = np.asarray(audio[start + a : start + min(b, length)], np.float32) / 32768
+                mel = front(torch.from_numpy(samples)[None], n_frames=last - first, at_start=first == 0)
+                out[row + first : row + last] = mel[0].T.half().numpy()
+            row += int(count)
+    _save_atomically(folder / f"{name}.mel.npy", out)
+
+
+def load_corpus(folder: str | Path) -> list[Shard]:
+    """Every shard of a folder, log-mel made where it is missing.
+
+    Raises:
+        ConfigError: the folder holds no shard (`hear-diffres train --audio` makes them).
+    """
+    folder = Path(folder)
+    shards = []
+    for path in sorted(folder.glob("*.json")):
+        name = path.stem
+        if not (folder / f"{name}.npy").exists():
+            continue
+        if not (folder / f"{name}.mel.npy").exists():
+            make_mel(folder, name)
+        meta = json.loads(path.read_text())
+        lengths = np.array([c[1] for c in meta["clips"]])
+        counts = clip_frames(lengths, LogMel().hop_length)
+        mel = np.load(folder / f"{name}.mel.npy", mmap_mode="r")
+        keep = counts >= 10  # a tenth of a second
+        starts = np.cumsum(counts) - counts
+        shards.append(Shard(name, meta.get("category", "mixed"), mel, starts[keep], counts[keep]))
+    if not shards:
+        raise ConfigError(f"{folder}: no shards (NAME.npy + NAME.json) here")
+    return shards
+
+
+def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.0) -> Iterator[tuple[str, str]]:
+    """Decode every audio file below `audio` into one shard per top-level folder; yields (file, problem).
+
+    Shards already in `cache` are left alone. A file longer than `max_seconds` is cut.
+    """
+    from ..audio import SUFFIXES, read_audio  # late: the training loop itself needs no decoder
+
+    audio, cache = Path(audio), Path(cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    files: dict[str, list[Path]] = {}
+    for path in sorted(p for p in audio.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+        relative = path.relative_to(audio)
+        files.setdefault(relative.parts[0] if len(relative.parts) > 1 else "audio", []).append(path)
+    for name, paths in files.items():
+        if (cache / f"{name}.json").exists():
+            continue
+        clips, parts, start = [], [], 0
+        for path in paths:
+            try:
+                samples = read_audio(path)
+            except Exception as error:  # whatever a decoder meets: report it, go on with the rest
+                yield str(path), str(error)
+                continue
+            samples = samples[: int(max_seconds * 32_000)]
+            parts.append((samples.clip(-1, 1) * 32767).astype(np.int16))
+            clips.append([start, len(samples), str(path.relative_to(audio))])
+            start += len(samples)
+        if not clips:
+            continue
+        _save_atomically(cache / f"{name}.npy", np.concatenate(parts))
+        part = cache / f"{name}.json.part"
+        part.write_text(json.dumps({"name": name, "category": "mixed", "clips": clips}))
+        os.replace(part, cache / f"{name}.json")

@@ -1,0 +1,101 @@
+"""Endless training clips: recordings mixed, filtered, stretched and levelled in the mel-power domain.
+
+Powers of independent sounds add, so mixing log-mel frames that were computed once is close to mixing waveforms and
+saves the STFT of every clip. Teacher and student see the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .corpus import Shard
+
+FLOOR = 1e-5  # the constant under LogMel's logarithm
+
+
+class Mixer:
+    """Draws mixtures.
+
+    Args:
+        shards: sources; a shard is drawn with weight `hours ** 0.5`, so that small varied ones are heard.
+        seed: of the generator; equal seeds give equal clips.
+        max_sources: sounds in one clip, 1 to this many.
+    """
+
+    def __init__(self, shards: Sequence[Shard], seed: int, max_sources: int = 3):
+        self.shards = list(shards)
+        weights = np.array([max(s.hours, 1e-3) ** 0.5 for s in self.shards])
+        self.weights = weights / weights.sum()
+        self.max_sources = max_sources
+        self.rng = np.random.default_rng(seed)
+
+    def _source(self, frames: int) -> np.ndarray:
+        """Power `[frames, n_mels]` of one sound (or of short ones strung together), level and filter drawn."""
+        rng = self.rng
+        shard = self.shards[rng.choice(len(self.shards), p=self.weights)]
+        out = np.zeros((frames, shard.mel.shape[1]), np.float32)
+        position = 0 if rng.random() < 0.5 else int(rng.integers(0, max(1, frames // 2)))
+        while position < frames:
+            clip = int(rng.integers(len(shard.starts)))
+            count, start = int(shard.counts[clip]), int(shard.starts[clip])
+            speed = float(np.exp(rng.normal(0, 0.12))) if rng.random() < 0.4 else 1.0
+            wanted = min(count, int(np.ceil((frames - position) * speed)))
+            offset = int(rng.integers(0, count - wanted + 1))
+            piece = shard.mel[start + offset : start + offset + wanted].astype(np.float32)
+            power = np.maximum(np.exp(piece) - FLOOR, 0.0)
+            length = min(frames - position, max(1, round(wanted / speed)))
+            if length != wanted:  # nearest frame: a change of tempo
+                power = power[np.minimum((np.arange(length) * speed).astype(int), wanted - 1)]
+            out[position : position + length] = power[:length]
+            if rng.random() < 0.5:
+                break
+            position += length + int(rng.integers(0, 60))
+        if rng.random() < 0.3:  # transpose by moving bands
+            shift = int(rng.integers(-6, 7))
+            out = np.roll(out, shift, axis=1)
+            if shift > 0:
+                out[:, :shift] = 0
+            elif shift < 0:
+                out[:, shift:] = 0
+        knots = rng.normal(0, 0.6, 6)  # a smooth random filter, about 2.6 dB
+        filter_ = np.interp(np.linspace(0, 5, out.shape[1]), np.arange(6), knots)
+        return out * np.exp(filter_, dtype=np.float32)
+
+    def _noise(self, frames: int, n_mels: int) -> np.ndarray:
+        """Power of stationary noise of a random smooth spectrum."""
+        rng = self.rng
+        level = np.interp(np.linspace(0, 7, n_mels), np.arange(8), rng.normal(0, 1.5, 8) + rng.uniform(-9, -2))
+        # A band that averages k FFT bins fluctuates like a gamma variable of shape k.
+        shape = np.interp(np.arange(n_mels), [0, 40, n_mels - 1], [1.0, 1.5, 12.0])
+        noise = rng.gamma(np.broadcast_to(shape, (frames, n_mels))) / shape
+        return (noise * np.exp(level)).astype(np.float32)
+
+    def clip(self, frames: int) -> np.ndarray:
+        """One mixture, `[frames, n_mels]` float32 natural log."""
+        rng = self.rng
+        n = 1 + int(rng.choice(self.max_sources, p=_source_probabilities(self.max_sources)))
+        total = np.zeros((frames, self.shards[0].mel.shape[1]), np.float32)
+        for index in range(n):
+            source = self._source(frames)
+            peak = source.mean(1).max() + 1e-8
+            # First source: somewhere near recorded level; the others up to 18 dB below or 3 above it.
+            gain = 1.0 if index == 0 else float(np.exp(rng.uniform(-4.1, 0.7))) * reference / peak
+            reference = peak if index == 0 else reference
+            total += gain * source
+        total *= np.exp(rng.normal(0.0, 1.4), dtype=np.float32)  # overall level, about 6 dB
+        if rng.random() < 0.25:
+            total += self._noise(*total.shape)
+        return np.log(total + FLOOR)
+
+    def batch(self, size: int, frames: int) -> Tensor:
+        """`[size, frames, n_mels]` float32 natural log."""
+        return torch.from_numpy(np.stack([self.clip(frames) for _ in range(size)]))
+
+
+def _source_probabilities(n: int) -> np.ndarray:
+    weights = 0.6 ** np.arange(n)
+    return weights / weights.sum()

@@ -1,0 +1,64 @@
+"""Training recipes: small TOML files in `configs/train/`, read into a frozen dataclass."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tier is trained.
+
+    Attributes:
+        model: tier to train, e.g. "mn04".
+        seed: of weights, mixtures and rates.
+        clips: training clips in all; may be raised later, training resumes.
+        batch_seconds: audio per step, in seconds.
+        crop_seconds: clip lengths, one drawn per step.
+        lr: peak learning rate of AdamW.
+        weight_decay: of AdamW, on convolution and linear weights.
+        warmup_clips: linear ramp of the learning rate at the start.
+        decay_share: share of `clips` at the end over which the learning rate falls linearly to 0.
+        reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
+        budgets: DiffRes budgets, one drawn per step.
+        ema: decay of the running average of the weights, which is what ships.
+        max_sources: sounds mixed into a clip, at most.
+        loss: weight of each loss: `logits`, `pooled` (embeddings), `maps` (feature maps), `guide`.
+        map_taps: stages whose feature maps the student matches.
+    """
+
+    model: str
+    seed: int = 0
+    clips: int = 500_000
+    batch_seconds: float = 160.0
+    crop_seconds: tuple[float, ...] = (5.0, 5.0, 5.0, 2.0, 1.0)
+    lr: float = 3e-3
+    weight_decay: float = 1e-4
+    warmup_clips: int = 5_000
+    decay_share: float = 0.3
+    reductions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
+    budgets: tuple[str, ...] = ("block", "clip")
+    ema: float = 0.999
+    max_sources: int = 3
+    loss: dict[str, float] = field(default_factory=lambda: {"logits": 20.0, "pooled": 1.0, "maps": 1.0, "guide": 0.1})
+    map_taps: tuple[str, ...] = ("block3", "block5", "block8", "block11", "block13", "block15")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a TOML file.
+
+        Raises:
+            ConfigError: unreadable, or a key that no recipe has; the message names the file and the key.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+        unknown = values.keys() - {f.name for f in fields(cls)}
+        if unknown or "model" not in values:
+            raise ConfigError(f"{path}: " + (f"unknown keys {sorted(unknown)}" if unknown else "no key `model`"))
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

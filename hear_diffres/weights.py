@@ -1,0 +1,79 @@
+"""Checkpoints: fp16 safetensors, each with a JSON card beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .errors import WeightsError
+from .resources import resource_folder
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal digest of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shipped(name: str) -> Path | None:
+    """The weights that ship for a tier, or None."""
+    path = resource_folder("weights") / f"{name}.safetensors"
+    return path if path.exists() else None
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """The card of a weights file, empty if it has none."""
+    card = Path(path).with_suffix(".json")
+    return dict(json.loads(card.read_text())) if card.exists() else {}
+
+
+def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write `state` as fp16 safetensors and `card` (with the file's sha256 added) as JSON beside it, atomically."""
+    path = Path(path)
+    half = {
+        name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu()
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    part = path.with_suffix(".part")
+    save_file(half, part)
+    digest = sha256(part)
+    os.replace(part, path)
+    json_part = path.with_suffix(".json.part")
+    json_part.write_text(json.dumps({"sha256": digest, **card}, indent=1) + "\n")
+    os.replace(json_part, path.with_suffix(".json"))
+
+
+def load_into(network: nn.Module, path: str | Path) -> None:
+    """Load a safetensors file of ours, every name and shape checked.
+
+    Raises:
+        WeightsError: missing or damaged file, or one made for another network; the message names the first misfit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
+    if missing or unexpected:
+        raise WeightsError(f"{path}: missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise WeightsError(f"{path}: {name} is {tuple(value.shape)}, the model needs {tuple(expected[name].shape)}")
+    network.load_state_dict({k: v.to(expected[k].dtype) for k, v in state.items()}, strict=False)
+    bad = [name for name, value in network.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise WeightsError(f"{path}: not finite in {bad[:3]}")
