@@ -57,6 +57,27 @@ def _translate_name(name: str, net: MobileNet) -> str:
     return f"{where}.{'conv' if kind == '0' else 'norm'}.{leaf}"
 
 
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets
+        raise WeightsError(f"{path}: not a readable PyTorch state dict ({error})") from error
+    if not isinstance(state, Mapping) or not {"features.0.0.weight", "classifier.2.weight"} <= state.keys():
+        raise WeightsError(f"{path}: no EfficientAT MobileNet (features.0.0.weight or classifier.2.weight is missing)")
+    return state
+
+
+def published_tier(path: str | Path) -> str:
+    """The tier a published file was made for, "mn04" and the like.
+
+    Raises:
+        WeightsError: no such file, or not such a checkpoint.
+    """
+    return f"mn{round(_read(Path(path))['classifier.2.weight'].shape[0] / 128):02d}"
+
+
 def load_published(path: str | Path, width_mult: float, in_channels: int) -> dict[str, Tensor]:
     """The backbone's state from a published `.pt` file, every shape checked.
 
@@ -69,29 +90,20 @@ def load_published(path: str | Path, width_mult: float, in_channels: int) -> dic
         WeightsError: not such a file, or a file of another tier.
     """
     path = Path(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets
-        raise WeightsError(f"{path}: not a readable PyTorch state dict ({error})") from error
-    if not isinstance(state, Mapping) or "features.0.0.weight" not in state:
-        raise WeightsError(f"{path}: no EfficientAT checkpoint (features.0.0.weight is missing)")
+    state = _read(path)
     found, expected = state["classifier.2.weight"].shape[0], make_divisible(1280 * width_mult)
     if found != expected:
         raise WeightsError(
-            f"{path}: made for width {found / 1280:.1f} (mn{round(found / 128):02d}), "
-            f"the model asked for has {width_mult} (mn{round(width_mult * 10):02d})"
+            f"{path}: made for mn{round(found / 128):02d}, the model asked for is mn{round(width_mult * 10):02d}"
         )
     translated = translate(state, width_mult)
-    reference = MobileNet(width_mult).state_dict()
-    names = {name for name in reference if not name.endswith("num_batches_tracked")}
-    if names != translated.keys():
-        raise WeightsError(
-            f"{path}: missing {sorted(names - translated.keys())[:3]}, unexpected {sorted(translated.keys() - names)[:3]}"
-        )
+    reference = {k: v for k, v in MobileNet(width_mult).state_dict().items() if not k.endswith("num_batches_tracked")}
+    missing, unexpected = reference.keys() - translated.keys(), translated.keys() - reference.keys()
+    if missing or unexpected:
+        raise WeightsError(f"{path}: missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
     for name, value in translated.items():
         if value.shape != reference[name].shape:
-            raise WeightsError(
-                f"{path}: {name} has shape {tuple(value.shape)}, {tuple(reference[name].shape)} expected"
-            )
+            expected_shape = tuple(reference[name].shape)
+            raise WeightsError(f"{path}: {name} has shape {tuple(value.shape)}, {expected_shape} expected")
     translated["stem.conv.weight"] = widen_stem(translated["stem.conv.weight"], in_channels)
     return translated

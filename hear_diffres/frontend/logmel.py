@@ -102,6 +102,8 @@ class LogMel(nn.Module):
             if not at_start:
                 raise ValueError("n_frames is needed where the audio does not start at the signal's first sample")
             n_frames = self.n_frames(audio.shape[1])
+        if lengths is not None:  # what lies beyond a row's end must not leak in
+            audio = audio * (torch.arange(audio.shape[1], device=audio.device) < lengths.unsqueeze(1))
         peak = audio.detach().abs().amax(dim=1, keepdim=True)
         scale = torch.where(peak > _SAFE_PEAK, peak, torch.ones_like(peak))
         audio = audio / scale

@@ -1,0 +1,156 @@
+"""Which taps make up an embedding, and how wide it is. Widths are computed, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .backbone import SE_STAGES, BackboneOutput, MobileNet
+from .backbone.mobilenet import N_STAGES
+from .timing import average_around
+
+# The four depths EfficientAT_HEAR found best: the last block of each of the four coarser resolutions.
+_DEPTHS = (5, 11, 13, 15)
+_TAPS: dict[str, tuple[str, ...]] = {
+    "mels": (),
+    "block": tuple(f"block{i}" for i in _DEPTHS),
+    "all_block": tuple(f"block{i}" for i in range(N_STAGES)),
+    "se": tuple(f"se{i}" for i in _DEPTHS),
+    "all_se": tuple(f"se{i}" for i in SE_STAGES),
+    "e1": ("e1",),
+    "clf": ("e1",),
+    "logits": ("e1",),
+}
+EMBEDDINGS = tuple(_TAPS)
+DEFAULT_EMBEDDING = "block+mels"
+
+
+def parse(text: str, separator: str = "+") -> tuple[str, ...]:
+    """Names in an embedding: "block+mels" in code, "all_se_mels" (separator "_") in module names.
+
+    Raises:
+        ValueError: an unknown or repeated name; the message lists the known ones.
+
+    >>> parse("all_se_mels", "_"), parse("block+mels")
+    (('all_se', 'mels'), ('block', 'mels'))
+    """
+    names: list[str] = []
+    rest = text
+    while rest:
+        # Longest first, so that "all_se" is not read as an unknown "all".
+        matches = [n for n in sorted(_TAPS, key=len, reverse=True) if rest == n or rest.startswith(n + separator)]
+        if not matches:
+            raise ValueError(f"unknown embedding {rest!r} in {text!r}; known: {', '.join(EMBEDDINGS)}")
+        names.append(matches[0])
+        rest = rest[len(matches[0]) + len(separator) :]
+    if not names or len(set(names)) != len(names) or text.endswith(separator):
+        raise ValueError(f"an embedding is one or more different names joined by {separator!r}, got {text!r}")
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A recipe for vectors: the named parts, concatenated in this order.
+
+    >>> net = MobileNet(1.0)
+    >>> Embedding.parse("block+mels").size(net, 128), Embedding.parse("all_se").size(net, 128)
+    (600, 992)
+    """
+
+    parts: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Embedding:
+        """From "block+mels" and the like."""
+        return cls(parse(text))
+
+    def __str__(self) -> str:
+        return "+".join(self.parts)
+
+    @property
+    def taps(self) -> frozenset[str]:
+        """Backbone taps needed; empty for `mels`, which needs no backbone at all."""
+        return frozenset(tap for part in self.parts for tap in _TAPS[part])
+
+    def slices(self, backbone: MobileNet, n_mels: int) -> dict[str, slice]:
+        """Where each tap lies in the vector: `mels`, `block5`, `se11`, `e1`, `clf`, `logits` to slices."""
+        dims = backbone.tap_dims | {"mels": n_mels}
+        out: dict[str, slice] = {}
+        start = 0
+        for part in self.parts:
+            names = (part,) if part in ("mels", "clf", "logits") else _TAPS[part]
+            for name in names:
+                key = name if name not in out else f"{part}.{name}"  # all_block+block holds block5 twice
+                out[key] = slice(start, start + dims[name])
+                start += dims[name]
+        return out
+
+    def size(self, backbone: MobileNet, n_mels: int) -> int:
+        """Length of the vector."""
+        return max(s.stop for s in self.slices(backbone, n_mels).values())
+
+    def _join(self, mels: Tensor, taps: Mapping[str, Tensor], backbone: MobileNet) -> Tensor:
+        """Concatenate `[*, C]` features; the head is run on the `e1` given."""
+        vectors = []
+        head = backbone.head(taps["e1"]) if {"clf", "logits"} & set(self.parts) else None
+        for part in self.parts:
+            if part == "mels":
+                vectors.append(mels)
+            elif part in ("clf", "logits") and head is not None:
+                vectors.append(head[0] if part == "clf" else head[1])
+            else:
+                vectors.extend(taps[name] for name in _TAPS[part])
+        return torch.cat(vectors, dim=-1)
+
+    def scene(self, mels: Tensor, frames: Tensor, out: BackboneOutput, backbone: MobileNet) -> Tensor:
+        """One vector per clip.
+
+        Args:
+            mels: `[B, n_mels, T]` normalised log-mel.
+            frames: `[B]` valid frames.
+            out: the backbone's taps.
+            backbone: whose head is used.
+
+        Returns:
+            `[B, size]`.
+        """
+        valid = torch.arange(mels.shape[2], device=mels.device) < frames.unsqueeze(1)
+        mean = (mels * valid.unsqueeze(1)).sum(2) / frames.unsqueeze(1).to(mels.dtype)
+        return self._join(mean, {name: out.pooled(name) for name in self.taps}, backbone)
+
+    def at_times(
+        self,
+        mels: Tensor,
+        frames: Tensor,
+        frame_ms: float,
+        out: BackboneOutput,
+        bin_times: Tensor,
+        bins: Tensor,
+        backbone: MobileNet,
+        grid: Tensor,
+        hop_ms: float,
+    ) -> Tensor:
+        """One vector per grid time: features averaged over `hop_ms` around it, or interpolated where coarser.
+
+        Args:
+            mels, frames: as in `scene`; frame `j` lies at `j * frame_ms`.
+            out: the backbone's taps over bins.
+            bin_times: `[B, K]` milliseconds of the bins.
+            bins: `[B]` valid bins.
+            grid: `[B, G]` milliseconds.
+
+        Returns:
+            `[B, G, size]`.
+        """
+        frame_times = (torch.arange(mels.shape[2], device=mels.device) * frame_ms).expand(len(mels), -1)
+        mean = average_around(mels, frame_times, frames, grid, hop_ms).transpose(1, 2)
+        taps = {}
+        for name in self.taps:
+            # With odd kernels and "same" padding, step k of a tap is centred on bin k * stride.
+            stride = out.strides[name]
+            times, steps = bin_times[:, ::stride], -(-bins // stride)
+            taps[name] = average_around(out.sequences[name], times, steps, grid, hop_ms).transpose(1, 2)
+        return self._join(mean, taps, backbone)

@@ -1,0 +1,251 @@
+"""`HearModel`: audio in, scene and timestamp embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import BackboneOutput
+from .chunking import Chunk, plan
+from .compression.base import check_reduction
+from .embedding import Embedding
+from .frontend import LogMel
+from .network import Network, normalise
+from .registry import ModelConfig
+
+CHUNK_SECONDS = 10  # the network never sees more than this at once
+
+
+def check_audio(audio: Tensor, lengths: Tensor | None = None) -> None:
+    """Raise TypeError or ValueError unless `audio` is `[n_sounds, n_samples]` float32, finite and not empty."""
+    if not isinstance(audio, Tensor):
+        raise TypeError(f"audio must be a torch.Tensor, got {type(audio).__name__}; use torch.from_numpy(...)")
+    if audio.is_complex():
+        raise TypeError(f"audio must be real float32, got {audio.dtype}")
+    if not audio.is_floating_point():
+        raise TypeError(f"audio must be float32 in [-1, 1], got {audio.dtype}; divide PCM by its full scale first")
+    if audio.dtype != torch.float32:
+        raise TypeError(f"audio must be float32, got {audio.dtype}; use audio.float()")
+    if audio.ndim != 2:
+        raise ValueError(f"audio must be (n_sounds, n_samples), got shape {tuple(audio.shape)}")
+    if 0 in audio.shape:
+        raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {tuple(audio.shape)}")
+    if not bool(torch.isfinite(audio).all()):
+        rows = torch.nonzero(~torch.isfinite(audio).all(dim=1)).flatten().tolist()
+        raise ValueError(f"audio must be finite; NaN or infinity in sounds {rows[:10]}")
+    if lengths is not None:
+        if not isinstance(lengths, Tensor) or lengths.is_floating_point() or tuple(lengths.shape) != (len(audio),):
+            raise ValueError(f"lengths must be an integer tensor of shape ({len(audio)},)")
+        if bool(((lengths < 1) | (lengths > audio.shape[1])).any()):
+            raise ValueError(f"lengths must lie in 1..{audio.shape[1]}, got {lengths.tolist()}")
+
+
+class HearModel(nn.Module):
+    """A tier with its front end, ready to embed. Made by `load_model`.
+
+    Clips longer than 10 s are embedded in chunks of 10 s on a grid fixed to the clip's start: memory does not grow with
+    length, and there is no jump where a clip gets longer than one chunk.
+
+    Args:
+        network: compressor and backbone.
+        config: the tier.
+        embedding: what the vectors are made of.
+        reduction: share of frames that DiffRes removes, in `[0, 1)`.
+        hop_ms: time between timestamp embeddings, milliseconds.
+
+    Attributes:
+        sample_rate: 32000, Hz.
+        scene_embedding_size, timestamp_embedding_size: length of a vector.
+        reduction: may be changed at any time.
+        weights_source: "shipped", "random", or the path of the file.
+        weights_sha256: of the weights file, or "" for random weights.
+    """
+
+    sample_rate: int = 32_000
+
+    def __init__(
+        self, network: Network, config: ModelConfig, embedding: Embedding, reduction: float = 0.5, hop_ms: float = 50.0
+    ):
+        super().__init__()
+        if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float):
+            raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
+        if not 1 <= hop_ms <= 10_000:
+            raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
+        self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
+        self.frontend = LogMel(self.sample_rate, config.n_mels, config.hop_length)
+        self.network = network
+        self.weights_source, self.weights_sha256 = "random", ""
+        self.chunk_frames = CHUNK_SECONDS * self.sample_rate // config.hop_length
+        self.reduction = reduction
+        size = embedding.size(network.backbone, config.n_mels)
+        self.scene_embedding_size: int = size
+        self.timestamp_embedding_size: int = size
+
+    @property
+    def reduction(self) -> float:
+        """Share of frames removed; set it to trade quality for speed."""
+        return self._reduction
+
+    @reduction.setter
+    def reduction(self, value: float) -> None:
+        self._reduction = check_reduction(value)
+
+    @property
+    def budget(self) -> str:
+        """How DiffRes spends its bins: "block" (per second) or "clip" (per chunk)."""
+        return self.network.compressor.budget
+
+    @property
+    def embedding_slices(self) -> dict[str, slice]:
+        """Where each tap lies in a vector."""
+        return self.embedding.slices(self.network.backbone, self.config.n_mels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; audio is moved there."""
+        return next(self.parameters()).device
+
+    def n_timestamps(self, n_samples: int) -> int:
+        """Timestamp embeddings of a clip: at 0, hop, 2 hop ... up to its end."""
+        hop = Fraction(self.hop_ms).limit_denominator(10**6) * self.sample_rate / 1000
+        return int(n_samples // hop) + 1
+
+    def timestamps(self, first: int, last: int) -> Tensor:
+        """Times `[first, last)` of the grid, float32 milliseconds (computed in float64: no drift)."""
+        return (torch.arange(first, last, dtype=torch.float64, device=self.device) * self.hop_ms).float()
+
+    def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Scene embeddings with gradients; same arguments and result as `get_scene_embeddings`."""
+        audio, lengths = self._prepare(audio, lengths)
+        counts = self._frame_counts(audio, lengths)
+        total = torch.zeros(len(audio), self.scene_embedding_size, device=self.device)
+        for rows, chunk_audio, chunk_lengths, chunk in self._batches(audio, lengths, counts):
+            frames = (counts[rows] - chunk.first).clamp(max=chunk.n_frames)
+            scene, _ = self.embed_chunk(chunk_audio, chunk.n_frames, chunk.first == 0, chunk_lengths, frames)
+            total = total.index_add(0, rows, scene * frames.unsqueeze(1))
+        return total / counts.unsqueeze(1)
+
+    @torch.no_grad()
+    def get_scene_embeddings(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """One vector per sound.
+
+        Args:
+            audio: `[n_sounds, n_samples]` float32, mono, 32 kHz, full scale 1; any length from one sample.
+            lengths: `[n_sounds]` valid samples where sounds of different lengths are padded to one batch; the result
+                is that of the sounds without padding.
+
+        Shape:
+            - Output: `[n_sounds, scene_embedding_size]` float32, on the model's device
+
+        Raises:
+            TypeError: not a float32 tensor.
+            ValueError: wrong rank, empty, or not finite.
+        """
+        result: Tensor = self(audio, lengths)
+        return result
+
+    @torch.no_grad()
+    def get_timestamp_embeddings(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A vector every `hop_ms`, in one pass of the network.
+
+        Args:
+            audio, lengths: as `get_scene_embeddings`. With `lengths`, times beyond a sound's own end repeat its end.
+
+        Shape:
+            - Output: `[n_sounds, n_timestamps, timestamp_embedding_size]` float32 and timestamps
+              `[n_sounds, n_timestamps]` float32: milliseconds of the centres, 0, hop, 2 hop ... up to the sound's end
+
+        Raises:
+            TypeError, ValueError: as `get_scene_embeddings`.
+        """
+        audio, lengths = self._prepare(audio, lengths)
+        counts = self._frame_counts(audio, lengths)
+        n = self.n_timestamps(audio.shape[1])
+        out = torch.zeros(len(audio), n, self.timestamp_embedding_size, device=self.device)
+        for rows, chunk_audio, chunk_lengths, chunk in self._batches(audio, lengths, counts):
+            frames = (counts[rows] - chunk.first).clamp(max=chunk.n_frames)
+            # A time on the border counts here for sounds that end there; the next chunk overwrites the others.
+            first, last = self.chunk_timestamps(chunk, n)
+            grid = self.timestamps(first, last) - chunk.first * self.config.frame_ms
+            _, values = self.embed_chunk(chunk_audio, chunk.n_frames, chunk.first == 0, chunk_lengths, frames, grid)
+            out[rows, first:last] = values
+        if lengths is not None:
+            own = torch.tensor([self.n_timestamps(int(length)) for length in lengths], device=self.device)
+            index = torch.minimum(torch.arange(n, device=self.device), own.unsqueeze(1) - 1)
+            out = out.gather(1, index.unsqueeze(2).expand_as(out))
+        return out, self.timestamps(0, n).expand(len(audio), -1).clone()
+
+    def chunk_timestamps(self, chunk: Chunk, total: int | None) -> tuple[int, int]:
+        """Which grid times fall into a chunk.
+
+        A time on the border to the next chunk belongs to that one, unless `total`, the number of times in the whole
+        signal, is given.
+        """
+        hop = Fraction(self.hop_ms).limit_denominator(10**6)
+        frame = Fraction(self.config.hop_length * 1000, self.sample_rate)
+        first = int(-(-chunk.first * frame // hop))
+        if total is None:
+            return first, int(-(-chunk.last * frame // hop))
+        return first, min(total, int(chunk.last * frame // hop) + 1)
+
+    def embed_chunk(
+        self,
+        audio: Tensor,
+        n_frames: int,
+        at_start: bool,
+        lengths: Tensor | None = None,
+        frames: Tensor | None = None,
+        grid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Embed one chunk of at most `chunk_frames` frames (cut as `chunking` says) of several sounds.
+
+        Args:
+            audio: `[B, n]`.
+            n_frames: frames in the chunk.
+            at_start: the chunk starts with the sound's first sample.
+            lengths: `[B]` valid samples, or None for all.
+            frames: `[B]` valid frames; needed with `lengths`.
+            grid: `[G]` milliseconds from the chunk's first frame; None for scene embeddings.
+
+        Returns:
+            scene embeddings `[B, D]` and, where a grid is given, timestamp embeddings `[B, G, D]`; the one not
+            computed is empty.
+        """
+        logmel = self.frontend(audio, lengths, n_frames=n_frames, at_start=at_start)
+        frames = torch.full((len(audio),), n_frames, device=audio.device) if frames is None else frames
+        embedding, backbone = self.embedding, self.network.backbone
+        if embedding.taps:
+            padded = frames if lengths is not None else None
+            out, compressed = self.network(logmel, padded, reduction=self._reduction, taps=embedding.taps)
+            times, bins = compressed.times_ms, compressed.lengths
+        else:  # the mel averages alone need no network
+            out, times, bins = BackboneOutput({}, {}, {}), logmel.new_zeros(len(audio), 1), torch.ones_like(frames)
+        mels = normalise(logmel)
+        if grid is None:
+            return embedding.scene(mels, frames, out, backbone), mels.new_zeros(0)
+        grid = grid.expand(len(audio), -1)
+        frame_ms = self.config.frame_ms
+        values = embedding.at_times(mels, frames, frame_ms, out, times, bins, backbone, grid, self.hop_ms)
+        return mels.new_zeros(0), values
+
+    def _prepare(self, audio: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        check_audio(audio, lengths)
+        return audio.to(self.device), None if lengths is None else lengths.to(self.device).long()
+
+    def _frame_counts(self, audio: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is None:
+            lengths = torch.full((len(audio),), audio.shape[1], device=audio.device)
+        return 1 + (lengths - 1) // self.config.hop_length
+
+    def _batches(
+        self, audio: Tensor, lengths: Tensor | None, counts: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Chunk]]:
+        """Rows, their samples, valid lengths and the chunk, one chunk at a time."""
+        for chunk in plan(audio.shape[1], self.frontend, self.chunk_frames):
+            rows = torch.nonzero(counts > chunk.first).flatten()
+            part = audio[rows, chunk.start : chunk.stop]
+            valid = None if lengths is None else (lengths[rows] - chunk.start).clamp(max=part.shape[1])
+            yield rows, part, valid, chunk

@@ -1,0 +1,94 @@
+"""`load_model`: from a name to a model that embeds."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from . import weights as weight_files
+from .embedding import DEFAULT_EMBEDDING, Embedding
+from .errors import UntrainedWeightsWarning
+from .hear import HearModel
+from .network import Network
+from .published import load_published, published_tier
+from .registry import build_network, get_config
+
+_RANDOM_SEED = 0
+
+
+def load_model(
+    name: str = "mn10",
+    *,
+    reduction: float = 0.5,
+    embedding: str = DEFAULT_EMBEDDING,
+    hop_ms: float = 50.0,
+    weights: str | Path | None = None,
+    budget: str | None = None,
+    device: str | torch.device | None = None,
+) -> HearModel:
+    """A tier with weights, in evaluation mode.
+
+    Args:
+        name: a tier of `list_models()`, or the path of a checkpoint published by EfficientAT (its tier is read off it).
+        reduction: share of frames that DiffRes removes, in `[0, 1)`.
+        embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
+        hop_ms: time between timestamp embeddings, milliseconds.
+        weights: a safetensors file of ours; a `.pt` file of EfficientAT (DiffRes is then off, `reduction` 0); "random" for
+            random weights (seed 0). Default: the weights that ship for the tier, or random ones, with a warning, if
+            none ship yet.
+        budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
+        device: where to run. Default: the CPU.
+
+    Raises:
+        ValueError: unknown tier, embedding or budget, rate outside `[0, 1)`.
+        WeightsError: the weights file is missing, damaged, or made for another network.
+
+    >>> model = load_model("mn01", weights="random")
+    >>> model.get_scene_embeddings(torch.zeros(2, 16_000)).shape
+    torch.Size([2, 184])
+    """
+    if str(name).endswith(".pt"):
+        if weights is not None:
+            raise ValueError("give the checkpoint either as name or as weights, not both")
+        name, weights = published_tier(name), name
+    config = get_config(str(name))
+    parts = Embedding.parse(embedding)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        network = build_network(config, reduction, budget)
+    source, digest = "random", ""
+    if weights is None:
+        weights = weight_files.shipped(config.name)
+        if weights is None:
+            warnings.warn(
+                f"no trained weights ship for {config.name} yet: it runs with random ones, good for timing only. "
+                'Pass weights="random" to say that this is wanted, or a weights file.',
+                UntrainedWeightsWarning,
+                stacklevel=2,
+            )
+        else:
+            source = "shipped"
+    elif str(weights) == "random":
+        weights = None
+    if weights is not None:
+        digest = _load(network, Path(weights), config.width_mult)
+        source = source if source == "shipped" else str(weights)
+        if str(weights).endswith(".pt") and reduction != 0:
+            warnings.warn(f"{weights} has no DiffRes: all frames are kept (reduction=0)", stacklevel=2)
+            reduction = 0.0
+    model = HearModel(network, config, parts, reduction, hop_ms)
+    model.weights_source, model.weights_sha256 = source, digest
+    model.eval()
+    return model if device is None else model.to(device)
+
+
+def _load(network: Network, path: Path, width_mult: float) -> str:
+    """Load either kind of file into the network; returns its sha256."""
+    if path.suffix == ".pt":
+        state = load_published(path, width_mult, network.backbone.in_channels)
+        network.backbone.load_state_dict(state, strict=False)  # every name and shape was checked
+    else:
+        weight_files.load_into(network, path)
+    return weight_files.sha256(path)
