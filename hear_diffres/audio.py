@@ -15,9 +15,7 @@ SAMPLE_RATE = 32_000
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"})
 
 
-def read_blocks(
-    path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds: float = 10.0
-) -> Iterator[np.ndarray]:
+def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds: float = 10.0) -> Iterator[np.ndarray]:
     """A file's samples, mono and resampled, in blocks of about `block_seconds`: memory stays bounded.
 
     The blocks on end equal the file resampled in one piece. A truncated file gives what can be decoded.

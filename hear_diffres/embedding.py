@@ -57,7 +57,7 @@ class Embedding:
 
     >>> net = MobileNet(1.0)
     >>> Embedding.parse("block+mels").size(net, 128), Embedding.parse("all_se").size(net, 128)
-    (600, 992)
+    (600, 1024)
     """
 
     parts: tuple[str, ...]

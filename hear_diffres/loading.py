@@ -35,9 +35,9 @@ def load_model(
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
-        weights: a safetensors file of ours; a `.pt` file of EfficientAT (DiffRes is then off, `reduction` 0); "random" for
-            random weights (seed 0). Default: the weights that ship for the tier, or random ones, with a warning, if
-            none ship yet.
+        weights: a safetensors file of ours; a `.pt` file of EfficientAT (DiffRes is then off, `reduction` 0); "random"
+            for random weights (seed 0). Default: the weights that ship for the tier, or random ones, with a warning,
+            if none ship yet.
         budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
         device: where to run. Default: the CPU.
 

@@ -44,7 +44,7 @@ def _translate_name(name: str, net: MobileNet) -> str:
     if layer is None:
         where = "stem" if stage == 0 else "last"
     else:
-        block = net.blocks[stage - 1]
+        block = net.stages[stage - 1]
         names = ["expand"] * (block.expand is not None) + ["depthwise"] + ["se"] * (block.se is not None) + ["project"]
         if int(layer) >= len(names):
             raise WeightsError(f"{name!r}: a block of this width has {len(names)} layers")

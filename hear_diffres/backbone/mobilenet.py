@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .layers import ConvNorm, InvertedResidual, TimeMask, time_mean
 
@@ -58,6 +60,21 @@ class BackboneOutput:
         return time_mean(self.sequences[name], self.masks[name])
 
 
+class Classifier(nn.Module):
+    """The head: linear, Hardswish, dropout, linear."""
+
+    def __init__(self, c_in: int, hidden: int, n_classes: int):
+        super().__init__()
+        self.hidden = nn.Linear(c_in, hidden)
+        self.dropout = nn.Dropout(0.2)
+        self.logits = nn.Linear(hidden, n_classes)
+
+    def forward(self, e1: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden activations and logits of `[*, C]`."""
+        clf = F.hardswish(self.hidden(e1))
+        return clf, self.logits(self.dropout(clf))
+
+
 class MobileNet(nn.Module):
     """MobileNetV3-Large as EfficientAT configures it (Schmid et al., "Efficient large-scale audio tagging via
     transformer-to-CNN knowledge distillation", ICASSP 2023): one to three input channels, sigmoid
@@ -97,15 +114,13 @@ class MobileNet(nn.Module):
             c_in = width(out)
         self.last = ConvNorm(c_in, 6 * c_in, act="hardswish")
         clf_dim = make_divisible(1280 * width_mult)
-        self.classifier = nn.ModuleDict(
-            {
-                "hidden": nn.Linear(6 * c_in, clf_dim),
-                "act": nn.Hardswish(),
-                "dropout": nn.Dropout(0.2),
-                "logits": nn.Linear(clf_dim, n_classes),
-            }
-        )
+        self.classifier = Classifier(6 * c_in, clf_dim, n_classes)
         self._initialise()
+
+    @property
+    def stages(self) -> list[InvertedResidual]:
+        """The blocks, first to last; `stages[i]` gives tap `block{i + 1}`."""
+        return cast(list[InvertedResidual], list(self.blocks))
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -119,12 +134,12 @@ class MobileNet(nn.Module):
     def tap_dims(self) -> dict[str, int]:
         """Channels of every tap, and of the head's outputs `clf` and `logits`."""
         dims = {"block0": self.stem.conv.out_channels}
-        for stage, block in enumerate(self.blocks, start=1):
+        for stage, block in enumerate(self.stages, start=1):
             dims[f"block{stage}"] = block.project.conv.out_channels
             if block.se is not None:
                 dims[f"se{stage}"] = block.se.fc1.out_features
         dims["e1"] = self.last.conv.out_channels
-        dims["clf"] = self.classifier["hidden"].out_features
+        dims["clf"] = self.classifier.hidden.out_features
         dims["logits"] = self.n_classes
         return dims
 
@@ -160,7 +175,7 @@ class MobileNet(nn.Module):
         mask = mask.strided(stride) if mask is not None else None
         for stage in range(N_STAGES):
             if stage > 0:
-                block = self.blocks[stage - 1]
+                block = self.stages[stage - 1]
                 x, mask, squeezed = block(x, mask, f"se{stage}" in wanted)
                 stride *= block.stride
                 if squeezed is not None:
@@ -175,8 +190,7 @@ class MobileNet(nn.Module):
 
     def head(self, e1: Tensor) -> tuple[Tensor, Tensor]:
         """Classifier on `[*, C]` pooled last maps: hidden activations (`clf`, after Hardswish) and logits."""
-        clf = self.classifier["act"](self.classifier["hidden"](e1))
-        return clf, self.classifier["logits"](self.classifier["dropout"](clf))
+        return self.classifier(e1)
 
     def macs(self, n_mels: int, n_frames: int) -> int:
         """Multiply-accumulates for a picture of `n_mels x n_frames`: convolutions and linear layers, head included.
@@ -194,14 +208,12 @@ class MobileNet(nn.Module):
 
         height, length = -(-height // _STEM_STRIDE), -(-length // _STEM_STRIDE)
         total += conv(self.stem)
-        for block in self.blocks:
+        for block in self.stages:
             total += conv(block.expand) if block.expand is not None else 0
             height, length = -(-height // block.stride), -(-length // block.stride)
             total += conv(block.depthwise) + conv(block.project)
             total += linear(block.se.fc1) + linear(block.se.fc2) if block.se is not None else 0
-        return (
-            total + conv(self.last) + linear(self.classifier["hidden"]) + linear(self.classifier["logits"])
-        )
+        return total + conv(self.last) + linear(self.classifier.hidden) + linear(self.classifier.logits)
 
 
 def count_parameters(module: nn.Module) -> int:

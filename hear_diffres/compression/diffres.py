@@ -49,7 +49,7 @@ class DiffRes(nn.Module):
 
     >>> x = torch.randn(2, 100, 64) - 5
     >>> out = DiffRes(100, 64, 0.75)(x)
-    >>> out["feature"].shape, round(float(out.score.sum()) / 2)
+    >>> out["feature"].shape, round(out.score.sum().item() / 2)
     (torch.Size([2, 3, 25, 64]), 25)
     >>> torch.equal(DiffRes(100, 64, 0.0)(x).avgpool, x)
     True
@@ -100,9 +100,7 @@ class DiffRes(nn.Module):
         """Multiply-accumulates per input frame: the estimator, and three channels merged (two bins each)."""
         return self.model.macs_per_frame() + 6 * self.in_f_dim
 
-    def forward(
-        self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None
-    ) -> CompressionOutput:
+    def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
         """Compress `x` `[B, T, F]`; `reduction` overrides the constructor's rate for this call."""
         check_logmel(x, lengths)
         if x.shape[2] != self.in_f_dim:

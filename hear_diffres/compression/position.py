@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -19,5 +21,5 @@ def position_code(n_frames: int, n_bands: int, device: torch.device | None = Non
     """
     position = torch.arange(n_frames, dtype=torch.float32, device=device).unsqueeze(1)
     even = torch.arange(0, n_bands, 2, dtype=torch.float32, device=device)
-    angle = position * torch.exp(even * (-torch.log(torch.tensor(10000.0)).item() / n_bands))
+    angle = position * torch.exp(even * (-math.log(10000.0) / n_bands))
     return torch.stack([angle.sin(), angle.cos()], dim=2).reshape(n_frames, -1)[:, :n_bands]

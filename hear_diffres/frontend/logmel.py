@@ -42,6 +42,8 @@ class LogMel(nn.Module):
     64
     """
 
+    window: Tensor
+
     def __init__(
         self,
         sample_rate: int = 32_000,
@@ -78,9 +80,14 @@ class LogMel(nn.Module):
         """Samples `[start, stop)` that `forward(..., at_start=first == 0)` needs for frames `[first, last)`.
 
         `stop` may lie beyond the signal: give what there is.
+
+        Raises:
+            ValueError: a chunk that starts so early that its context would reach beyond the signal's start.
         """
-        start = 0 if first == 0 else max(0, (first - CONTEXT_FRAMES) * self.hop_length - self.n_fft // 2)
-        return start, (last - 1) * self.hop_length + self.n_fft // 2 + 1
+        start = (first - CONTEXT_FRAMES) * self.hop_length - self.n_fft // 2
+        if first != 0 and start < 0:
+            raise ValueError(f"a chunk must start at frame 0 or leave room for its context, got frame {first}")
+        return max(0, start), (last - 1) * self.hop_length + self.n_fft // 2 + 1
 
     def forward(
         self, audio: Tensor, lengths: Tensor | None = None, *, n_frames: int | None = None, at_start: bool = True
@@ -119,7 +126,7 @@ class LogMel(nn.Module):
         return logmel.transpose(1, 2)
 
     def _reflect(self, signal: Tensor, lengths: Tensor | None, n_frames: int, at_start: bool) -> Tensor:
-        """The samples that `n_frames` frames cover, mirrored at both ends of the signal (the left one if `at_start`)."""
+        """The samples that `n_frames` frames cover, mirrored at the ends of the signal (at the left if `at_start`)."""
         left = self.n_fft // 2 if at_start else 0
         needed = (n_frames - 1) * self.hop_length + self.n_fft
         n = signal.shape[1]

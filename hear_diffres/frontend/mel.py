@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def mel_bank(
-    n_mels: int, n_fft: int, sample_rate: int, f_min: float = 0.0, f_max: float | None = None
-) -> Tensor:
+def mel_bank(n_mels: int, n_fft: int, sample_rate: int, f_min: float = 0.0, f_max: float | None = None) -> Tensor:
     """Triangular filters, equally wide on the mel scale ``1127 ln(1 + f / 700)``, peak 1.
 
     Built in float32 with Kaldi's formula (`get_mel_banks`), because the published EfficientAT networks
@@ -83,7 +81,6 @@ class BandedMatmul(nn.Module):
 
     def forward(self, power: Tensor) -> Tensor:
         parts = [
-            power[..., start:stop] @ getattr(self, f"group_{index}")
-            for index, (start, stop) in enumerate(self._spans)
+            power[..., start:stop] @ getattr(self, f"group_{index}") for index, (start, stop) in enumerate(self._spans)
         ]
         return torch.cat(parts, dim=-1)

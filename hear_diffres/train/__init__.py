@@ -1,0 +1,1 @@
+"""Training: audio into shards, mixtures, a teacher, and the student that learns from it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,10 @@ from torch.nn import functional as F
 
 class Standardise(nn.Module):
     """Running mean and standard deviation per channel of what the teacher gives, to weigh all features alike."""
+
+    mean: Tensor
+    var: Tensor
+    seen: Tensor
 
     def __init__(self, channels: int, momentum: float = 0.02):
         super().__init__()
@@ -53,7 +58,7 @@ class Matching(nn.Module):
 
     def forward(self, name: str, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean squared error of `[B, C, ...]` against `[B, C', ...]` in units of the teacher's variance."""
-        stats = self.stats[name]
+        stats = cast(Standardise, self.stats[name])
         if self.training:
             stats.update(teacher)
         if name in self.projections:

@@ -79,12 +79,14 @@ class Mixer:
         rng = self.rng
         n = 1 + int(rng.choice(self.max_sources, p=_source_probabilities(self.max_sources)))
         total = np.zeros((frames, self.shards[0].mel.shape[1]), np.float32)
+        reference = 0.0
         for index in range(n):
             source = self._source(frames)
-            peak = source.mean(1).max() + 1e-8
-            # First source: somewhere near recorded level; the others up to 18 dB below or 3 above it.
-            gain = 1.0 if index == 0 else float(np.exp(rng.uniform(-4.1, 0.7))) * reference / peak
-            reference = peak if index == 0 else reference
+            peak = float(source.mean(1).max()) + 1e-8
+            if index == 0:  # near the recorded level; the others up to 18 dB below it or 3 above
+                reference, gain = peak, 1.0
+            else:
+                gain = float(np.exp(rng.uniform(-4.1, 0.7))) * reference / peak
             total += gain * source
         total *= np.exp(rng.normal(0.0, 1.4), dtype=np.float32)  # overall level, about 6 dB
         if rng.random() < 0.25:

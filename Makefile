@@ -1,0 +1,60 @@
+# Everything runs in environments made here; PYTHON is only used to make them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH ?= torch==2.13.0
+VENV := .venv
+TEST := .venv-test
+HEAR := .venv-hear
+WHEEL := .venv-wheel
+OUT := demo-output
+
+.PHONY: demo test hear-env lint bench clean
+
+# $(call venv,FOLDER): a virtual environment with torch in it
+define venv
+test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+endef
+
+$(VENV)/.done: pyproject.toml setup.py
+	$(call venv,$(VENV))
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[plot]'
+	touch $@
+
+$(TEST)/.done: pyproject.toml setup.py
+	$(call venv,$(TEST))
+	$(TEST)/bin/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	touch $@
+
+# heareval and hearvalidator as published, beside the versions they run with; see docs/hear.md.
+$(HEAR)/.done: requirements/hear.txt pyproject.toml setup.py
+	rm -rf $(HEAR)
+	$(call venv,$(HEAR))
+	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check -r requirements/hear.txt
+	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python \
+		heareval==2021.1.3 hearvalidator==2021.0.6
+	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check --no-deps \
+		--target $(HEAR)/validator-2021.0.2 hearvalidator==2021.0.2
+	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check -e .
+	touch $@
+
+hear-env: $(HEAR)/.done
+
+demo: $(VENV)/.done
+	mkdir -p $(OUT)
+	$(VENV)/bin/hear-diffres embed examples/clips -o $(OUT)/clips.parquet --model mn04 --reduction 0.5 --overwrite
+	$(VENV)/bin/hear-diffres nearest $(OUT)/clips.parquet -k 2
+	$(VENV)/bin/hear-diffres plot examples/clips/door_1.ogg -o $(OUT)/diffres.png --model mn04 --reduction 0.5
+
+lint: $(TEST)/.done
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+
+test: lint hear-env
+	$(TEST)/bin/python -m pytest
+
+bench: $(TEST)/.done
+	$(TEST)/bin/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) $(TEST) $(HEAR) $(WHEEL) $(OUT) build dist *.egg-info

@@ -1,0 +1,233 @@
+"""Embedding files and folders of any size into one Parquet file: batched, resumable, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .audio import SAMPLE_RATE, SUFFIXES, read_blocks
+from .chunking import Chunk, cut
+from .errors import AudioFileError
+from .hear import HearModel
+from .parts import PartWriter
+
+
+def find_audio(paths: Iterable[str | Path]) -> list[Path]:
+    """Files as given, and every audio file below the folders given, sorted; each once.
+
+    Raises:
+        AudioFileError: a path that does not exist, or no audio file at all.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found.update(dict.fromkeys(sorted(inside)))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise AudioFileError(f"{path}: no such file or folder")
+    if not found:
+        raise AudioFileError(f"no audio files ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, paths))}")
+    return list(found)
+
+
+@dataclass
+class _File:
+    """What is known so far of a file being embedded."""
+
+    name: str
+    scene: np.ndarray | float = 0.0
+    frames: int = 0
+    samples: int = 0
+    failed: bool = False
+
+
+@dataclass
+class _Item:
+    """A chunk waiting for a batch."""
+
+    file: _File
+    chunk: Chunk
+    samples: np.ndarray
+    last: bool
+
+
+@dataclass
+class Report:
+    """Outcome of `embed_files`.
+
+    Attributes:
+        done: files embedded in this run.
+        skipped: files found finished by an earlier, interrupted run.
+        failed: files and the reason why they could not be embedded.
+        seconds: audio embedded in this run.
+        rows: rows of the whole table.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    rows: int = 0
+
+
+class Embedder:
+    """Runs chunks of many files through a model in batches and hands finished rows to a writer.
+
+    Args:
+        model: what embeds.
+        writer: takes the rows.
+        timestamps: one row per time step instead of one per file.
+        batch_seconds: audio held for one batch.
+    """
+
+    def __init__(self, model: HearModel, writer: PartWriter, timestamps: bool, batch_seconds: float):
+        self.model, self.writer, self.timestamps = model, writer, timestamps
+        self.batch_seconds = batch_seconds
+        self.queue: list[_Item] = []
+        self.finished: list[str] = []
+
+    def add(self, path: Path) -> float:
+        """Queue a file's chunks, running batches as they fill; returns seconds of audio.
+
+        Raises:
+            AudioFileError: the file is bad; nothing of it is kept.
+        """
+        file = _File(str(path))
+        try:
+            for chunk, samples, last in cut(read_blocks(path), self.model.frontend, self.model.chunk_frames):
+                file.samples = chunk.start + len(samples)
+                self.queue.append(_Item(file, chunk, samples, last))
+                if sum(len(item.samples) for item in self.queue) >= self.batch_seconds * SAMPLE_RATE:
+                    self.flush()
+        except AudioFileError:
+            file.failed = True
+            self.queue = [item for item in self.queue if item.file is not file]
+            self.writer.abandon(file.name)
+            raise
+        return file.samples / SAMPLE_RATE
+
+    def flush(self) -> None:
+        """Run everything queued."""
+        results: dict[int, np.ndarray] = {}
+        for group in _groups(self.queue):
+            for index, values in zip(group, self._run([self.queue[i] for i in group]), strict=True):
+                results[index] = values
+        for index, item in enumerate(self.queue):
+            self._take(item, results[index])
+        self.queue = []
+
+    def _run(self, items: Sequence[_Item]) -> Iterator[np.ndarray]:
+        """Embeddings of chunks that fit into one batch: `[D]` per item, or `[times, D]`."""
+        model = self.model
+        longest = max(len(item.samples) for item in items)
+        audio = torch.stack([F.pad(torch.from_numpy(i.samples), (0, longest - len(i.samples))) for i in items])
+        frames = torch.tensor([item.chunk.n_frames for item in items])
+        equal = all(len(item.samples) == longest for item in items)
+        lengths = None if equal else torch.tensor([len(item.samples) for item in items], device=model.device)
+        grid, counts = None, []
+        if self.timestamps:
+            spans = [self._span(item) for item in items]
+            counts = [last - first for first, last in spans]
+            step = torch.arange(max([1, *counts]), dtype=torch.float64)
+            starts = torch.tensor([first for first, _ in spans], dtype=torch.float64).unsqueeze(1)
+            offset = torch.tensor([i.chunk.first * model.config.frame_ms for i in items], dtype=torch.float64)
+            grid = ((starts + step) * model.hop_ms - offset.unsqueeze(1)).float().to(model.device)
+        at_start, audio, valid = items[0].chunk.first == 0, audio.to(model.device), frames.to(model.device)
+        with torch.inference_mode():
+            scene, times = model.embed_chunk(audio, int(frames.max()), at_start, lengths, valid, grid)
+        if self.timestamps:
+            for row, count in zip(times.cpu().numpy(), counts, strict=True):
+                yield row[:count]
+        else:
+            yield from scene.cpu().numpy()
+
+    def _span(self, item: _Item) -> tuple[int, int]:
+        """The grid times of a chunk."""
+        total = self.model.n_timestamps(item.file.samples) if item.last else None
+        return self.model.chunk_timestamps(item.chunk, total)
+
+    def _take(self, item: _Item, values: np.ndarray) -> None:
+        file, model = item.file, self.model
+        if self.timestamps:
+            first, last = self._span(item)
+            centre = np.arange(first, last) * (model.hop_ms / 1000)
+            half = model.hop_ms / 2000
+            end = np.minimum(centre + half, file.samples / SAMPLE_RATE) if item.last else centre + half
+            self.writer.add(file.name, np.maximum(centre - half, 0.0), end, values)
+        else:
+            file.scene = file.scene + values.astype(np.float64) * item.chunk.n_frames
+            file.frames += item.chunk.n_frames
+            if item.last:
+                mean = np.asarray(file.scene / file.frames, np.float32)
+                self.writer.add(file.name, np.zeros(1), np.array([file.samples / SAMPLE_RATE]), mean[None])
+        if item.last:
+            self.writer.finish(file.name)
+            self.finished.append(file.name)
+
+
+def _groups(items: Sequence[_Item]) -> Iterator[list[int]]:
+    """Indices of items that run together: whole chunks of equal size exactly, the others padded by similar length."""
+    by_kind: dict[tuple[bool, int], list[int]] = {}
+    for index, item in enumerate(items):
+        # Lengths within a factor of two share a batch: little padding, few batches.
+        size = item.samples.size
+        by_kind.setdefault((item.chunk.first == 0, size.bit_length()), []).append(index)
+    yield from by_kind.values()
+
+
+def embed_files(
+    paths: Sequence[Path],
+    out: str | Path,
+    model: HearModel,
+    *,
+    timestamps: bool = False,
+    batch_seconds: float = 120.0,
+    metadata: dict[str, str] | None = None,
+    progress: Callable[[Path, float, str | None], None] | None = None,
+) -> Report:
+    """Embed files into a Parquet table with columns `file, start_s, end_s, embedding`.
+
+    The table appears under its name only when it is complete. Until then finished rows lie in `OUT.parts/`; a run that
+    was killed goes on from there.
+
+    Args:
+        paths: files, as `find_audio` gives them.
+        out: the Parquet file.
+        model: what embeds.
+        timestamps: one row per time step instead of one per file.
+        batch_seconds: audio in one batch; bounds memory together with the 10-second chunks.
+        metadata: provenance for the schema; a run only resumes parts of equal provenance.
+        progress: called with each file, its seconds of audio and, if it is bad, the reason.
+
+    Raises:
+        ValueError: parts of an earlier run with other provenance are in the way.
+    """
+    report = Report()
+    with PartWriter(Path(out), model.scene_embedding_size, metadata or {}) as writer:
+        embedder = Embedder(model, writer, timestamps, batch_seconds)
+        for path in paths:
+            if str(path) in writer.finished:
+                report.skipped += 1
+                if progress:
+                    progress(path, 0.0, None)
+                continue
+            reason, seconds = None, 0.0
+            try:
+                seconds = embedder.add(path)
+            except AudioFileError as error:
+                reason = str(error)
+                report.failed[str(path)] = reason
+            report.seconds += seconds
+            if progress:
+                progress(path, seconds, reason)
+        embedder.flush()
+        report.done = len(embedder.finished)
+        report.rows = writer.close()
+    return report

@@ -1,0 +1,190 @@
+"""Properties of DiffRes: budgets, masks, any shape, gradients, against a dense reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hear_diffres import DiffRes
+from hear_diffres.compression import warp_matrix
+from hear_diffres.compression.base import PYDIFFRES_KEYS
+from hear_diffres.compression.scores import water_filling
+from hear_diffres.compression.warp import Warp
+
+RATES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9])
+
+
+def log_mel(batch: int, frames: int, bands: int) -> torch.Tensor:
+    return torch.randn(batch, frames, bands) * 3 - 5
+
+
+def dense_reference(out) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean, maximum and centre of every bin from the dense matrix: the slow way, in float64."""
+    weights, power = out.warp(), out.x.double().exp()
+    mean = torch.einsum("btk,btf->bkf", weights, power)
+    largest = (weights.unsqueeze(3) * power.unsqueeze(2)).amax(1)
+    frame = torch.arange(power.shape[1], dtype=torch.float64)
+    centre = torch.einsum("btk,t->bk", weights, frame) / weights.sum(1).clamp(min=1e-12)
+    return mean, largest, centre
+
+
+@given(st.integers(1, 130), st.integers(1, 20), RATES, st.sampled_from(["clip", "block"]))
+def test_sparse_equals_dense(frames, bands, rate, budget):
+    model = DiffRes(frames, bands, rate, budget=budget, block_frames=25).eval()
+    out = model(log_mel(2, frames, bands))
+    mean, largest, centre = dense_reference(out)
+    assert torch.allclose(out.avgpool.double(), (mean + 1e-12).log(), atol=1e-3)
+    assert torch.allclose(out.maxpool.double(), (largest / (1 - rate) + 1e-12).log(), atol=1e-3)
+    assert torch.allclose(out.times_ms.double(), centre * 10, atol=0.1)
+    assert out.feature.shape == (2, 3, out.avgpool.shape[1], bands)
+    assert all(torch.isfinite(out[key]).all() for key in PYDIFFRES_KEYS)
+
+
+@given(st.integers(1, 200), RATES)
+def test_number_of_bins_and_sum_of_scores(frames, rate):
+    out = DiffRes(100, 8, rate).eval()(log_mel(1, frames, 8))
+    bins = max(1, int(frames * (1 - rate) + 1e-9))
+    assert out.feature.shape[2] == bins
+    assert abs(float(out.score.detach().sum()) - bins) < 1e-3
+    assert out.score.min() >= 0 and out.score.max() <= 1
+    times = out.times_ms[0]
+    assert (times.diff() > 0).all() and 0 <= times[0] and times[-1] <= (frames - 1) * 10
+
+
+@given(st.integers(2, 90), st.integers(1, 60), RATES, st.sampled_from(["clip", "block"]), st.sampled_from(["light", "paper"]))
+def test_padded_with_lengths_equals_unpadded(frames, extra, rate, budget, estimator):
+    model = DiffRes(100, 16, rate, budget=budget, block_frames=30, estimator=estimator).eval()
+    x = log_mel(1, frames, 16)
+    padded = torch.cat([x, torch.full((1, extra, 16), 9.0)], dim=1)
+    other = log_mel(1, frames + extra, 16)
+    alone = model(x)
+    together = model(torch.cat([other, padded]), torch.tensor([frames + extra, frames]))
+    k = int(together.lengths[1])
+    assert k == alone.feature.shape[2] == int(alone.lengths[0])
+    for name in ("avgpool", "maxpool", "resolution_enc"):
+        assert torch.allclose(getattr(together, name)[1, :k], getattr(alone, name)[0], atol=1e-3), name
+    assert torch.allclose(together.times_ms[1, :k], alone.times_ms[0], atol=1e-2)
+
+
+@given(st.integers(1, 6), RATES)
+def test_chunked_equals_whole_in_block_budget(blocks, rate):
+    model = DiffRes(100, 16, rate, budget="block", block_frames=20).eval()
+    x = log_mel(2, blocks * 20 + 7, 16)
+    whole = model(x)
+    cut = [model(part) for part in (x[:, :20], x[:, 20:])] if blocks else []
+    assert torch.allclose(torch.cat([c.feature for c in cut], dim=2), whole.feature, atol=1e-5)
+    times = torch.cat([cut[0].times_ms, cut[1].times_ms + 200], dim=1)
+    assert torch.allclose(times, whole.times_ms, atol=1e-3)
+
+
+def test_batch_equals_single():
+    model, x = DiffRes(100, 32, 0.5).eval(), log_mel(5, 77, 32)
+    together = model(x)
+    for i in range(5):
+        assert torch.allclose(model(x[i : i + 1]).feature[0], together.feature[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("budget", ["clip", "block"])
+def test_rate_zero_is_the_identity(budget):
+    x = log_mel(2, 123, 40)
+    out = DiffRes(123, 40, 0.0, budget=budget)(x)
+    assert torch.equal(out.avgpool, x) and torch.equal(out.maxpool, x)
+    assert torch.equal(out.feature[:, 0], x) and out.lengths.tolist() == [123, 123]
+
+
+def test_rate_is_a_run_time_choice():
+    model, x = DiffRes(100, 16, 0.5).eval(), log_mel(1, 100, 16)
+    assert [model(x, reduction=r).feature.shape[2] for r in (0.0, 0.25, 0.5, 0.75)] == [100, 75, 50, 25]
+
+
+@pytest.mark.parametrize("value", [-200.0, 0.0, 88.0, 1e4, -1e30])
+def test_finite_for_constant_input(value):
+    for estimator in ("light", "paper"):
+        out = DiffRes(50, 16, 0.5, estimator=estimator).eval()(torch.full((1, 50, 16), value))
+        assert all(torch.isfinite(out[key]).all() for key in PYDIFFRES_KEYS if key != "x")
+
+
+@pytest.mark.parametrize("budget", ["clip", "block"])
+def test_gradcheck(budget):
+    model = DiffRes(12, 4, 0.5, budget=budget, block_frames=6, estimator="light").double().eval()
+    x = (torch.rand(1, 12, 4, dtype=torch.float64) * 2 - 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: model(t).feature, (x,), eps=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ["light", "paper"])
+def test_every_parameter_of_the_estimator_learns(estimator):
+    model = DiffRes(100, 64, 0.5, estimator=estimator).train()
+    out = model(log_mel(4, 100, 64))
+    (out.feature.square().mean() + out.guide_loss.sum()).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.model.parameters())
+    assert sum(float(p.grad.abs().sum()) for p in model.model.parameters()) > 0
+
+
+def test_mapping_and_attributes():
+    out = DiffRes(50, 8, 0.5)(log_mel(1, 50, 8))
+    assert set(out) == set(PYDIFFRES_KEYS) and len(out) == 8
+    assert out["feature"] is out.feature and dict(**out)["score"] is out.score
+    with pytest.raises(KeyError, match="guide_loss"):
+        out["weight"]
+
+
+def test_learned_position_code_stretches():
+    model = DiffRes(20, 6, 0.5, learn_pos_emb=True)
+    assert isinstance(model.pos_emb, torch.nn.Parameter) and model.pos_emb.requires_grad
+    out = model(log_mel(1, 33, 6))
+    out.resolution_enc.sum().backward()
+    assert model.pos_emb.grad is not None
+
+
+def test_config_round_trip():
+    model = DiffRes(20, 6, 0.25, budget="block", estimator="paper", block_frames=10)
+    assert DiffRes(**model.get_config()).get_config() == model.get_config()
+
+
+def test_water_filling_keeps_contrast_and_sum():
+    importance = torch.rand(3, 200) ** 4
+    score = water_filling(importance, torch.tensor([20, 100, 150]), torch.ones(3, 200, dtype=torch.bool))
+    assert torch.allclose(score.sum(1), torch.tensor([20.0, 100.0, 150.0], dtype=torch.float64))
+    free = (score < 1).all(0)
+    ratio = score[:, free] / importance[:, free].double().clamp(min=1e-4)
+    assert torch.allclose(ratio.amax(1), ratio.amin(1))
+
+
+def test_no_dense_matrix_is_formed():
+    # 200,000 frames: a dense float32 matrix would hold 20 G numbers.
+    out = DiffRes(100, 4, 0.5)(log_mel(1, 200_000, 4))
+    assert out.feature.shape == (1, 3, 100_000, 4)
+
+
+def test_warp_of_known_scores():
+    cum = torch.tensor([[0.5, 1.25, 2.0]], dtype=torch.float64)
+    warp = Warp.from_cumsum(cum, 2, torch.float64)
+    frames = torch.tensor([[[1.0], [2.0], [4.0]]], dtype=torch.float64)
+    assert warp.mean(frames).flatten().tolist() == [1.5, 3.5]
+    assert warp.max(frames).flatten().tolist() == [1.0, 3.0]
+    assert warp_matrix(cum, 2).sum(1).tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: DiffRes(10, 4, 1.0), ValueError, r"\[0, 1\)"),
+        (lambda: DiffRes(10, 4, -0.1), ValueError, r"\[0, 1\)"),
+        (lambda: DiffRes(10, 4, 0.5, budget="second"), ValueError, "'clip' or 'block'"),
+        (lambda: DiffRes(10, 4, 0.5, estimator="big"), ValueError, "light"),
+        (lambda: DiffRes(10, 4, 0.5, compat="other"), ValueError, "pydiffres"),
+        (lambda: DiffRes(0, 4, 0.5), ValueError, ">= 1"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 10)), ValueError, "batch, frames, bands"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 0, 4)), ValueError, "none of them 0"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 10, 5)), ValueError, "5 bands"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 10, 4, dtype=torch.int16)), TypeError, "floating"),
+        (lambda: DiffRes(10, 4, 0.5)([1.0]), TypeError, "tensor"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 10, 4), torch.tensor([3, 11])), ValueError, r"1\.\.10"),
+        (lambda: DiffRes(10, 4, 0.5)(torch.zeros(2, 10, 4), torch.tensor([3])), ValueError, "shape"),
+    ],
+)
+def test_errors_say_what_is_allowed(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
