@@ -135,10 +135,9 @@ class Embedder:
         if self.timestamps:
             spans = [self._span(item) for item in items]
             counts = [last - first for first, last in spans]
-            step = torch.arange(max([1, *counts]), dtype=torch.float64)
-            starts = torch.tensor([first for first, _ in spans], dtype=torch.float64).unsqueeze(1)
-            offset = torch.tensor([i.chunk.first * model.config.frame_ms for i in items], dtype=torch.float64)
-            grid = ((starts + step) * model.hop_ms - offset.unsqueeze(1)).float().to(model.device)
+            most = max([1, *counts])  # rows with fewer times are cut after
+            rows = zip(items, spans, strict=True)
+            grid = torch.stack([model.chunk_grid(i.chunk, first, first + most) for i, (first, _) in rows])
         at_start, audio, valid = items[0].chunk.first == 0, audio.to(model.device), frames.to(model.device)
         with torch.inference_mode():
             scene, times = model.embed_chunk(audio, int(frames.max()), at_start, lengths, valid, grid)

@@ -169,7 +169,7 @@ class HearModel(nn.Module):
             frames = (counts[rows] - chunk.first).clamp(max=chunk.n_frames)
             # A time on the border counts here for sounds that end there; the next chunk overwrites the others.
             first, last = self.chunk_timestamps(chunk, n)
-            grid = self.timestamps(first, last) - chunk.first * self.config.frame_ms
+            grid = self.chunk_grid(chunk, first, last)
             _, values = self.embed_chunk(chunk_audio, chunk.n_frames, chunk.first == 0, chunk_lengths, frames, grid)
             out[rows, first:last] = values
         if lengths is not None:
@@ -177,6 +177,11 @@ class HearModel(nn.Module):
             index = torch.minimum(torch.arange(n, device=self.device), own.unsqueeze(1) - 1)
             out = out.gather(1, index.unsqueeze(2).expand_as(out))
         return out, self.timestamps(0, n).expand(len(audio), -1).clone()
+
+    def chunk_grid(self, chunk: Chunk, first: int, last: int) -> Tensor:
+        """Times `[first, last)` of the grid in milliseconds from the chunk's first frame, float32."""
+        times = torch.arange(first, last, dtype=torch.float64, device=self.device) * self.hop_ms
+        return (times - chunk.first * self.config.frame_ms).float()
 
     def chunk_timestamps(self, chunk: Chunk, total: int | None) -> tuple[int, int]:
         """Which grid times fall into a chunk.

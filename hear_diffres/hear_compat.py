@@ -10,8 +10,8 @@ Both tools were last released in 2022. Three things bridge the gap; each does no
   three names they touch.
 * heareval unpickles its own Lightning checkpoints, which torch >= 2.6 refuses by default: the environment variable
   `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` lets it read back the files it wrote itself.
-* heareval assigns `trainer.fit_loop.current_epoch`, which has been without effect since Lightning 1.6 and ends event tasks
-  in a KeyError (hear-eval-kit issue 432): the attribute is made to set the counter it used to set.
+* heareval assigns `trainer.fit_loop.current_epoch`, which has been without effect since Lightning 1.6 and ends event
+  tasks in a KeyError (hear-eval-kit issue 432): the attribute is made to set the counter it used to set.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import importlib.util
 import os
 import runpy
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
 def stand_in_for_tensorflow() -> ModuleType:
     """A module with what hearvalidator and heareval touch of TensorFlow: no GPUs, and a class no model is of."""
     tensorflow = ModuleType("tensorflow")
+    tensorflow.__spec__ = ModuleSpec("tensorflow", None)  # others ask for it with importlib.util.find_spec
     tensorflow.__dict__["Module"] = type("Module", (), {})
     tensorflow.__dict__["Tensor"] = type("Tensor", (), {})
     test = ModuleType("tensorflow.test")
@@ -55,10 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise SystemExit("usage: python -m hear_diffres.hear_compat MODULE [ARGUMENTS ...]")
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    if importlib.util.find_spec("tensorflow") is None:
-        sys.modules["tensorflow"] = stand_in_for_tensorflow()
-    if arguments[0].startswith("heareval.predictions"):
+    if arguments[0].startswith("heareval.predictions"):  # the one part that does not import TensorFlow
         _let_fit_loop_epoch_be_set()
+    elif importlib.util.find_spec("tensorflow") is None:
+        sys.modules["tensorflow"] = stand_in_for_tensorflow()
     sys.argv = list(arguments)
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 

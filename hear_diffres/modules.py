@@ -30,8 +30,8 @@ def parse_module_name(name: str) -> tuple[str, str] | None:
     >>> parse_module_name("mn10_all_se_mels"), parse_module_name("mn04"), parse_module_name("audio")
     (('mn10', 'all_se+mels'), ('mn04', 'block+mels'), None)
     """
-    tier, _, rest = name.partition("_")
-    if tier not in list_models():
+    tier, underscore, rest = name.partition("_")
+    if tier not in list_models() or (underscore and not rest):
         return None
     try:
         return tier, "+".join(parse(rest, "_")) if rest else DEFAULT_EMBEDDING

@@ -125,8 +125,9 @@ def test_no_jump_where_a_clip_outgrows_a_chunk():
 @pytest.mark.parametrize(
     "audio",
     [
-        torch.zeros(1, 9000), torch.ones(1, 9000), torch.sign(torch.sin(torch.arange(9000.0)))[None], torch.full((1, 1), 1.0),
-        torch.full((1, 9000), 1e-42), torch.full((1, 9000), 65504.0), torch.randn(1, 9000) * 1e30,
+        torch.zeros(1, 9000), torch.ones(1, 9000), torch.sign(torch.sin(torch.arange(9000.0)))[None],
+        torch.full((1, 1), 1.0), torch.full((1, 9000), 1e-42), torch.full((1, 9000), 65504.0),
+        torch.randn(1, 9000) * 1e30,
     ],
     ids=["silence", "dc", "square", "one sample", "denormal", "half range", "huge"],
 )  # fmt: skip

@@ -15,7 +15,10 @@ def test_interpolation_equals_numpy(knots, extra):
     values = rng.standard_normal((2, knots + extra)).astype(np.float32)
     grid = np.arange(-50, 1100, 50, dtype=np.float32)
     ours = interpolate(
-        torch.from_numpy(values)[None], torch.from_numpy(times)[None], torch.tensor([knots]), torch.from_numpy(grid)[None]
+        torch.from_numpy(values)[None],
+        torch.from_numpy(times)[None],
+        torch.tensor([knots]),
+        torch.from_numpy(grid)[None],
     )
     expected = np.stack([np.interp(grid, times[:knots], row[:knots]) for row in values])
     assert np.abs(ours[0].numpy() - expected).max() < 1e-3

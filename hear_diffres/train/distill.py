@@ -247,7 +247,8 @@ def distill(
             for key, value in row.items():
                 sums[key] = sums.get(key, 0.0) + float(value.detach())
             since += 1
-            finished = clips >= recipe.clips or (max_seconds and time.monotonic() - started > max_seconds)
+            out_of_time = max_seconds is not None and time.monotonic() - started > max_seconds
+            finished = clips >= recipe.clips or out_of_time
             if since == _LOG_EVERY or finished:
                 if new_log:
                     writer.writerow(["step", "clips", "seconds", "lr", *sums])

@@ -12,9 +12,10 @@ from hear_diffres import DiffRes
 from hear_diffres.compression.scores import pydiffres_norm
 from hear_diffres.compression.warp import Warp, warp_matrix
 
-FUNCTION_CASES = (
-    "uniform random A_nomax B_stretch C_dist_lt1 D_alpha_gt1 E_onehot F_two_level G_tail_silent H_head_silent".split()
-)
+FUNCTION_CASES = [
+    *("uniform", "random", "A_nomax", "B_stretch", "C_dist_lt1"),
+    *("D_alpha_gt1", "E_onehot", "F_two_level", "G_tail_silent", "H_head_silent"),
+]
 
 
 def compare_with(path):

@@ -99,7 +99,9 @@ def test_config_round_trip():
     assert LogMel(**front.get_config()).get_config() == front.get_config()
 
 
-@pytest.mark.parametrize("arguments", [(0, 1024, 32000), (8, 1024, 32000, 9000.0, 100.0), (8, 1024, 32000, 0.0, 20000.0)])
+@pytest.mark.parametrize(
+    "arguments", [(0, 1024, 32000), (8, 1024, 32000, 9000.0, 100.0), (8, 1024, 32000, 0.0, 20000.0)]
+)
 def test_bank_rejects(arguments):
     with pytest.raises(ValueError):
         mel_bank(*arguments)

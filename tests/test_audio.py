@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from hear_diffres.audio import duration, read_audio, read_blocks
+from hear_diffres.errors import AudioFileError
+from hear_diffres.samples import make
+
+
+def write(path, samples, rate, **options):
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 12345])
+def test_any_rate(tmp_path, rate):
+    t = np.arange(rate) / rate
+    path = write(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * t) * 0.5, rate, subtype="FLOAT")
+    audio = read_audio(path)
+    assert audio.dtype == np.float32 and abs(len(audio) - 32_000) <= 1
+    middle = audio[8000:24000]
+    assert np.abs(middle - 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000, 24000) / 32_000)).max() < 0.01
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_formats_and_channels(tmp_path, suffix, channels):
+    if suffix == "mp3" and channels > 2:
+        pytest.skip("MP3 has at most two channels")
+    sound = np.stack([make("music", 1, 1.0) * (1 - 0.1 * c) for c in range(channels)], axis=1)
+    audio = read_audio(write(tmp_path / f"a.{suffix}", sound, 32_000))
+    assert abs(len(audio) - 32_000) < 2500  # MP3 pads
+    assert np.corrcoef(audio[:30_000], sound.mean(1)[:30_000])[0, 1] > (0.5 if suffix == "mp3" else 0.95)
+
+
+@pytest.mark.parametrize("rate", [44_100, 32_000, 8000])
+def test_blocks_on_end_equal_one_piece(tmp_path, rate):
+    noise = np.random.default_rng(0).standard_normal(rate * 3).astype(np.float32) * 0.1
+    path = write(tmp_path / "a.wav", noise, rate, subtype="FLOAT")
+    blocks = np.concatenate(list(read_blocks(path, block_seconds=0.37)))
+    whole = noise if rate == 32_000 else soxr.resample(noise, rate, 32_000)
+    assert abs(len(blocks) - len(whole)) <= 1
+    n = min(len(blocks), len(whole))
+    assert np.abs(blocks[:n] - whole[:n]).max() < 1e-4
+
+
+def test_truncated_wav_gives_what_is_there(tmp_path):
+    path = write(tmp_path / "a.wav", make("rain", 1, 2.0), 32_000)
+    path.write_bytes(path.read_bytes()[: 44 + 32_000])
+    assert len(read_audio(path)) == 16_000
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"not audio at all" * 100, "wavheader"])
+def test_broken_files_are_named(tmp_path, content):
+    path = tmp_path / "broken.wav"
+    if content == "wavheader":
+        write(path, np.zeros(0), 32_000)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(AudioFileError, match=r"broken\.wav"):
+        read_audio(path)
+    assert duration(path) == 0
+
+
+def test_missing_and_not_finite(tmp_path):
+    with pytest.raises(AudioFileError, match="no such file"):
+        read_audio(tmp_path / "none.wav")
+    path = write(tmp_path / "nan.wav", np.array([0.0, np.nan], np.float32), 32_000, subtype="FLOAT")
+    with pytest.raises(AudioFileError, match="NaN"):
+        read_audio(path)

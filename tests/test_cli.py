@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hear_diffres import list_models
+from hear_diffres.cli import app
+from hear_diffres.samples import RATE, make, write_clips
+
+RUNNER = CliRunner()
+
+
+def test_models():
+    text = RUNNER.invoke(app, ["models"]).output
+    assert all(name in text for name in list_models())
+    rows = json.loads(RUNNER.invoke(app, ["models", "mn*0", "--json"]).output)
+    assert [row["model"] for row in rows] == ["mn10", "mn20", "mn30", "mn40"]
+    assert rows[0]["embedding_sizes"]["block+mels"] == 600 and rows[0]["macs_per_second"]["0.0"] > 5e7
+    assert RUNNER.invoke(app, ["models", "zz*"]).exit_code == 2
+
+
+def test_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    import soundfile
+
+    soundfile.write(tmp_path / "door.wav", make("door", 1), RATE)
+    done = RUNNER.invoke(app, ["plot", str(tmp_path / "door.wav"), "--model", "mn01", "--weights", "random"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "door.diffres.png").stat().st_size > 20_000
+
+
+def test_plot_of_a_bad_file(tmp_path):
+    (tmp_path / "x.wav").write_bytes(b"nothing")
+    done = RUNNER.invoke(app, ["plot", str(tmp_path / "x.wav"), "--model", "mn01", "--weights", "random"])
+    assert done.exit_code == 2 and "x.wav" in done.output
+
+
+def test_nearest_finds_the_same_kind(tmp_path):
+    write_clips(tmp_path / "clips")
+    table = tmp_path / "t.parquet"
+    arguments = ["embed", str(tmp_path / "clips"), "-o", str(table), "--model", "mn01", "--weights", "random"]
+    assert RUNNER.invoke(app, arguments).exit_code == 0
+    lines = RUNNER.invoke(app, ["nearest", str(table)]).output.splitlines()
+    assert len(lines) == 14
+    hits = sum(line.split("_")[0] == line.split()[1].split("_")[0] for line in lines)
+    assert hits >= 10  # even untrained, mel averages tell these apart
+
+
+def test_untrained_weights_are_refused_unless_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("hear_diffres.weights.shipped", lambda name: None)
+    done = RUNNER.invoke(app, ["plot", "x.wav", "--model", "mn01"])
+    assert done.exit_code == 2 and "no trained weights" in done.output
+
+
+def test_help_names_every_command():
+    text = RUNNER.invoke(app, ["--help"]).output
+    assert all(command in text for command in ("embed", "models", "plot", "nearest", "train"))

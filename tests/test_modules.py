@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+
+import pytest
+import torch
+
+import hear_diffres
+from hear_diffres import list_models, modules
+from hear_diffres.embedding import EMBEDDINGS
+
+
+@pytest.mark.parametrize("tier", list_models())
+@pytest.mark.parametrize("name", ["", *EMBEDDINGS, "all_se_mels", "e1_logits", "block_all_se_clf"])
+def test_every_variant_imports(tier, name):
+    full = f"hear_diffres.{tier}" + (f"_{name}" if name else "")
+    module = importlib.import_module(full)
+    assert module.__name__ == full and sys.modules[full] is module
+    assert all(callable(getattr(module, f)) for f in ("load_model", "get_scene_embeddings", "get_timestamp_embeddings"))
+
+
+def test_all_pairs_parse():
+    for pair in itertools.permutations(EMBEDDINGS, 2):
+        assert modules.parse_module_name("mn10_" + "_".join(pair)) == ("mn10", "+".join(pair))
+
+
+def test_attribute_access_imports():
+    assert hear_diffres.mn04_se is importlib.import_module("hear_diffres.mn04_se")
+    with pytest.raises(AttributeError, match="mn99"):
+        _ = hear_diffres.mn99
+
+
+@pytest.mark.parametrize("name", ["mn99", "mn10_", "mn10_sides", "mn10_mels_mels", "mn10_all", "nothing"])
+def test_other_names_do_not(name):
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(f"hear_diffres.{name}")
+
+
+def test_the_three_functions():
+    module = importlib.import_module("hear_diffres.mn01_block_mels")
+    model = module.load_model("random", reduction=0.75, hop_ms=25)
+    audio = torch.randn(2, 16_000) * 0.1
+    scene = module.get_scene_embeddings(audio, model)
+    steps, times = module.get_timestamp_embeddings(audio, model)
+    assert scene.shape == (2, model.scene_embedding_size) and steps.shape == (2, 21, model.timestamp_embedding_size)
+    assert times[0, 1] == 25 and model.reduction == 0.75
+
+
+def test_real_submodules_win_and_the_finder_is_there_once():
+    assert importlib.import_module("hear_diffres.audio").__file__
+    modules.install()
+    assert sum(isinstance(f, modules.HearModuleFinder) for f in sys.meta_path) == 1
