@@ -31,3 +31,9 @@ def describe() -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "commit": git.stdout.strip() or "unknown",
     }
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process so far (Linux); unlike `getrusage`, not inherited from the parent."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024

@@ -4,8 +4,9 @@
     python -m benchmarks.probe --esc10 FOLDER ...        (karolpiczak/ESC-10: classes are folders, folds in file names)
 
 INDEX.csv has the columns path (relative to it), label, fold. Every fold is the test set once. Beside DiffRes stand
-the free controls: the same weights with uniform importance (average pooling to the same number of frames), the same network
-untrained, and, where its file is given, EfficientAT's published network at all frames and on averaged mel power.
+the free controls: the same weights with uniform importance (average pooling to the same number of frames), the same
+network untrained, and, where its file is given, EfficientAT's published network at all frames and on averaged mel
+power.
 """
 
 from __future__ import annotations

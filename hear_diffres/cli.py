@@ -229,5 +229,22 @@ def train(
     typer.echo(str(path))
 
 
+@app.command()
+def ship(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    cache: Annotated[Path, typer.Option(help="Corpus it was trained on.")],
+    scores: Annotated[list[Path], typer.Option(help="Results of benchmarks.probe, one file per data set.")],
+    folder: Annotated[Path, typer.Option(help="Where to put weights and card.")] = Path("weights"),
+) -> None:
+    """Put a run's weights into weights/ with a card: data and licences, recipe, commit, scores, limits."""
+    from .train.card import ship as ship_run
+
+    try:
+        results = {path.stem: json.loads(path.read_text()) for path in scores}
+        typer.echo(str(ship_run(run, cache, results, folder)))
+    except (HearDiffResError, OSError, json.JSONDecodeError) as error:
+        raise _fail(error) from error
+
+
 if __name__ == "__main__":
     app()

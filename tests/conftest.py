@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("ci", max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("ci")
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture

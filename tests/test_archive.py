@@ -202,10 +202,10 @@ def test_memory_is_bounded(tmp_path):
             for _ in range(minutes):
                 file.write(np.random.default_rng(0).standard_normal(8000 * 60) * 0.1)
         code = (
-            "import sys, resource; from hear_diffres.cli import app\n"
+            "from hear_diffres.cli import app\n"
             "try: app()\n"
             "except SystemExit: pass\n"
-            "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "print('PEAK', next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
         )
         command = [sys.executable, "-c", code, "embed", str(path), "-o", str(tmp_path / f"{minutes}.parquet"), *BASE]
         done = subprocess.run([*command, "--reduction", "0.75"], capture_output=True, text=True, env={**os.environ})
