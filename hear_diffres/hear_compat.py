@@ -7,7 +7,7 @@
 Both tools were last released in 2022. Three things bridge the gap; each does nothing where it is not needed:
 
 * TensorFlow is imported by both but used only for TensorFlow models: where it is not installed, a stand-in provides the
-  three names they touch.
+  three names they touch (GPUs included: with a CPU-only TensorFlow, heareval refuses to start where torch sees one).
 * heareval unpickles its own Lightning checkpoints, which torch >= 2.6 refuses by default: the environment variable
   `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` lets it read back the files it wrote itself.
 * heareval assigns `trainer.fit_loop.current_epoch`, which has been without effect since Lightning 1.6 and ends event
@@ -24,14 +24,23 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
+def _torch_sees_a_gpu(*args: object, **kwargs: object) -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def stand_in_for_tensorflow() -> ModuleType:
-    """A module with what hearvalidator and heareval touch of TensorFlow: no GPUs, and a class no model is of."""
+    """A module with what hearvalidator and heareval touch of TensorFlow: a class no model is of, and the GPU check.
+
+    heareval stops at import where torch sees a GPU and TensorFlow does not; the stand-in sees what torch sees.
+    """
     tensorflow = ModuleType("tensorflow")
     tensorflow.__spec__ = ModuleSpec("tensorflow", None)  # others ask for it with importlib.util.find_spec
     tensorflow.__dict__["Module"] = type("Module", (), {})
     tensorflow.__dict__["Tensor"] = type("Tensor", (), {})
     test = ModuleType("tensorflow.test")
-    test.__dict__["is_gpu_available"] = lambda *args, **kwargs: False
+    test.__dict__["is_gpu_available"] = _torch_sees_a_gpu
     tensorflow.__dict__["test"] = test
     return tensorflow
 

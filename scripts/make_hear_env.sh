@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Make the environment in which the unmodified HEAR tools run on this package: make_hear_env.sh FOLDER
+#
+# PYTHON and TORCH (a requirement) may be set in the environment. A second call returns at once; a changed requirement,
+# a half-made environment or a Python that is gone means making it anew, a changed pyproject.toml only installing the
+# package again.
+set -euo pipefail
+
+if [ $# -ne 1 ]; then
+    echo "usage: $0 FOLDER" >&2
+    exit 2
+fi
+case $1 in /*) env=$1 ;; *) env=$PWD/$1 ;; esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-$(command -v python3.11 || command -v python3)}
+torch=${TORCH:-torch==2.13.0}
+
+tools=$({ echo "$torch"; cat requirements/hear.txt scripts/make_hear_env.sh; } | sha256sum | cut -d' ' -f1)
+package=$(cat pyproject.toml setup.py | sha256sum | cut -d' ' -f1)
+# A stamp is written last, so an environment without one was not finished.
+stamped() { [ "$(cat "$env/.stamp-$1" 2>/dev/null)" = "$2" ]; }
+pip() { "$env/bin/python" -m pip "$1" --quiet --disable-pip-version-check "${@:2}"; }
+
+if ! stamped tools "$tools" || ! "$env/bin/python" -c ''; then
+    # Only what this script or `python -m venv` made may be replaced.
+    if [ -e "$env" ] && [ ! -f "$env/pyvenv.cfg" ] && [ -n "$(ls -A "$env")" ]; then
+        echo "$env is there and is no virtual environment: remove it or name another folder" >&2
+        exit 1
+    fi
+    rm -rf "$env"
+    "$python" -m venv "$env"
+    pip install "$torch" # first: what it brings (setuptools, numpy) is put right by the pins
+    pip install -r requirements/hear.txt
+    # Their own pins (numpy 1.19.2, Python < 3.9) cannot be met; without --ignore-requires-python pip takes 2021.0.2.
+    pip install --no-deps --ignore-requires-python heareval==2021.1.3 hearvalidator==2021.0.6
+    # The one that pip gives on Python >= 3.9 is stricter on timestamps: both are run, so both are here.
+    pip install --no-deps --target "$env/validator-2021.0.2" hearvalidator==2021.0.2
+    echo "$tools" >"$env/.stamp-tools"
+fi
+if ! stamped package "$package"; then
+    pip install -e .
+    echo "$package" >"$env/.stamp-package"
+fi
