@@ -4,7 +4,6 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 TEST := .venv-test
 HEAR := .venv-hear
-WHEEL := .venv-wheel
 OUT := demo-output
 
 .PHONY: demo test hear-env lint bench clean
@@ -15,29 +14,19 @@ test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 $(1)/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
 endef
 
-$(VENV)/.done: pyproject.toml setup.py
+$(VENV)/.done: pyproject.toml
 	$(call venv,$(VENV))
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[plot]'
 	touch $@
 
-$(TEST)/.done: pyproject.toml setup.py
+$(TEST)/.done: pyproject.toml
 	$(call venv,$(TEST))
 	$(TEST)/bin/python -m pip install -q --disable-pip-version-check -e '.[test]'
 	touch $@
 
 # heareval and hearvalidator as published, beside the versions they run with; see docs/hear.md.
-$(HEAR)/.done: requirements/hear.txt pyproject.toml setup.py
-	rm -rf $(HEAR)
-	$(call venv,$(HEAR))
-	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check -r requirements/hear.txt
-	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python \
-		heareval==2021.1.3 hearvalidator==2021.0.6
-	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check --no-deps \
-		--target $(HEAR)/validator-2021.0.2 hearvalidator==2021.0.2
-	$(HEAR)/bin/python -m pip install -q --disable-pip-version-check -e .
-	touch $@
-
-hear-env: $(HEAR)/.done
+hear-env:
+	PYTHON=$(PYTHON) TORCH=$(TORCH) bash scripts/make_hear_env.sh $(HEAR)
 
 demo: $(VENV)/.done
 	mkdir -p $(OUT)
@@ -57,4 +46,4 @@ bench: $(TEST)/.done
 	$(TEST)/bin/python -m benchmarks.run
 
 clean:
-	rm -rf $(VENV) $(TEST) $(HEAR) $(WHEEL) $(OUT) build dist *.egg-info
+	rm -rf $(VENV) $(TEST) $(HEAR) $(OUT) build dist *.egg-info

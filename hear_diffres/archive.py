@@ -85,16 +85,23 @@ class Embedder:
         writer: takes the rows.
         timestamps: one row per time step instead of one per file.
         batch_seconds: audio held for one batch.
+        on_finish: called with each file's name and seconds of audio when its rows are with the writer.
     """
 
-    def __init__(self, model: HearModel, writer: PartWriter, timestamps: bool, batch_seconds: float):
+    def __init__(
+        self,
+        model: HearModel,
+        writer: PartWriter,
+        timestamps: bool,
+        batch_seconds: float,
+        on_finish: Callable[[str, float], None],
+    ):
         self.model, self.writer, self.timestamps = model, writer, timestamps
-        self.batch_seconds = batch_seconds
+        self.batch_seconds, self.on_finish = batch_seconds, on_finish
         self.queue: list[_Item] = []
-        self.finished: list[str] = []
 
-    def add(self, path: Path) -> float:
-        """Queue a file's chunks, running batches as they fill; returns seconds of audio.
+    def add(self, path: Path) -> None:
+        """Queue a file's chunks, running batches as they fill.
 
         Raises:
             AudioFileError: the file is bad; nothing of it is kept.
@@ -111,7 +118,6 @@ class Embedder:
             self.queue = [item for item in self.queue if item.file is not file]
             self.writer.abandon(file.name)
             raise
-        return file.samples / SAMPLE_RATE
 
     def flush(self) -> None:
         """Run everything queued."""
@@ -168,7 +174,7 @@ class Embedder:
                 self.writer.add(file.name, np.zeros(1), np.array([file.samples / SAMPLE_RATE]), mean[None])
         if item.last:
             self.writer.finish(file.name)
-            self.finished.append(file.name)
+            self.on_finish(file.name, file.samples / SAMPLE_RATE)
 
 
 def _groups(items: Sequence[_Item]) -> Iterator[list[int]]:
@@ -189,7 +195,7 @@ def embed_files(
     timestamps: bool = False,
     batch_seconds: float = 120.0,
     metadata: dict[str, str] | None = None,
-    progress: Callable[[Path, float, str | None], None] | None = None,
+    progress: Callable[[str, float, str | None], None] | None = None,
 ) -> Report:
     """Embed files into a Parquet table with columns `file, start_s, end_s, embedding`.
 
@@ -203,30 +209,31 @@ def embed_files(
         timestamps: one row per time step instead of one per file.
         batch_seconds: audio in one batch; bounds memory together with the 10-second chunks.
         metadata: provenance for the schema; a run only resumes parts of equal provenance.
-        progress: called with each file, its seconds of audio and, if it is bad, the reason.
+        progress: called with each file as it ends, its seconds of audio and, if it is bad, the reason.
 
     Raises:
         ValueError: parts of an earlier run with other provenance are in the way.
     """
     report = Report()
+    tell = progress or (lambda name, seconds, reason: None)
+
+    def finished(name: str, seconds: float) -> None:
+        report.done += 1
+        report.seconds += seconds
+        tell(name, seconds, None)
+
     with PartWriter(Path(out), model.scene_embedding_size, metadata or {}) as writer:
-        embedder = Embedder(model, writer, timestamps, batch_seconds)
-        for path in paths:
-            if str(path) in writer.finished:
+        embedder = Embedder(model, writer, timestamps, batch_seconds, finished)
+        for name in map(str, paths):
+            if name in writer.finished:
                 report.skipped += 1
-                if progress:
-                    progress(path, 0.0, None)
+                tell(name, 0.0, None)
                 continue
-            reason, seconds = None, 0.0
             try:
-                seconds = embedder.add(path)
+                embedder.add(Path(name))
             except AudioFileError as error:
-                reason = str(error)
-                report.failed[str(path)] = reason
-            report.seconds += seconds
-            if progress:
-                progress(path, seconds, reason)
+                report.failed[name] = str(error)
+                tell(name, 0.0, str(error))
         embedder.flush()
-        report.done = len(embedder.finished)
         report.rows = writer.close()
     return report

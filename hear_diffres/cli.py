@@ -44,6 +44,7 @@ def embed(
     weights: Weights = None,
     budget: Budget = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
 ) -> None:
     """Embed audio files and folders into a Parquet table: file, start_s, end_s, embedding.
@@ -61,6 +62,10 @@ def embed(
         raise _fail(f"{output} is there already; use --overwrite, or another name")
     if not output.parent.is_dir():
         raise _fail(f"{output.parent}: no such folder")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     net = _load(model, reduction, embedding, hop_ms, weights, budget, device)
     try:
         files = find_audio(paths)
@@ -76,7 +81,7 @@ def embed(
     started, heard = time.monotonic(), 0.0
     with tqdm(total=len(files), unit="file", desc=f"{hours:.2f} h of audio") as bar:
 
-        def progress(path: Path, seconds: float, reason: str | None) -> None:
+        def progress(name: str, seconds: float, reason: str | None) -> None:
             nonlocal heard
             heard += seconds
             if reason:

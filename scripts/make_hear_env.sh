@@ -22,12 +22,13 @@ stamped() { [ "$(cat "$env/.stamp-$1" 2>/dev/null)" = "$2" ]; }
 pip() { "$env/bin/python" -m pip "$1" --quiet --disable-pip-version-check "${@:2}"; }
 
 if ! stamped tools "$tools" || ! "$env/bin/python" -c ''; then
-    # Only what this script or `python -m venv` made may be replaced.
-    if [ -e "$env" ] && [ ! -f "$env/pyvenv.cfg" ] && [ -n "$(ls -A "$env")" ]; then
-        echo "$env is there and is no virtual environment: remove it or name another folder" >&2
+    if [ -e "$env" ] && [ ! -f "$env/.hear-env" ]; then
+        echo "$env is there and was not made by $0: remove it or name another folder" >&2
         exit 1
     fi
     rm -rf "$env"
+    mkdir -p "$env"
+    touch "$env/.hear-env" # nothing without it is ever deleted
     "$python" -m venv "$env"
     pip install "$torch" # first: what it brings (setuptools, numpy) is put right by the pins
     pip install -r requirements/hear.txt

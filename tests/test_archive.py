@@ -164,7 +164,7 @@ def test_parts_of_another_run_are_not_mixed_in(folder, tmp_path):
     out = tmp_path / "t.parquet"
     model = load_model("mn01", weights="random")
 
-    def stop(path, seconds, reason):
+    def stop(name, seconds, reason):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

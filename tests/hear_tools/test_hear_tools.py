@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import math
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from hear_diffres import list_models
+from hear_diffres import list_models, load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -33,8 +35,8 @@ def make_tasks(folder: Path) -> None:
     module.event_task(folder)
 
 
-def run(*arguments: object, cwd: Path | None = None) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+def run(*arguments: object, cwd: Path | None = None, **variables: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **variables}
     done = subprocess.run(
         [str(PYTHON), *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900
     )
@@ -42,15 +44,63 @@ def run(*arguments: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def validate(version: str, *modules: str, **variables: str) -> list[dict]:
+    lines = run(HERE / "validate_many.py", version, *modules, **variables).splitlines()
+    results = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [r["module"] for r in results] == list(modules)
+    assert all(("validator-2021.0.2" in r["file"]) == (version == "2") for r in results)
+    return results
+
+
+def test_the_tools_are_as_published():
+    (packages,) = (PYTHON.parent.parent / "lib").glob("python3.*/site-packages")
+    old = PYTHON.parent.parent / "validator-2021.0.2"
+    wanted = [
+        ("heareval", "2021.1.3", packages),
+        ("hearvalidator", "2021.0.6", packages),
+        ("hearvalidator", "2021.0.2", old),
+    ]
+    for name, version, folder in wanted:
+        (tool,) = importlib.metadata.distributions(name=name, path=[str(folder)])
+        assert tool.version == version
+        code = [file for file in tool.files if file.suffix == ".py"]
+        assert code and all(file.hash.mode == "sha256" for file in code)
+        for file in code:  # RECORD came with the wheel
+            digest = hashlib.sha256(Path(file.locate()).read_bytes()).digest()
+            assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value, file
+
+
 @pytest.mark.parametrize("version", ["6", "2"])
 def test_validator_accepts_every_module(version):
-    lines = run(HERE / "validate_many.py", version, *MODULES).splitlines()
-    results = [json.loads(line) for line in lines if line.startswith("{")]
-    assert [r["module"] for r in results] == MODULES
-    assert ("validator-2021.0.2" in results[0]["file"]) == (version == "2")
+    results = validate(version, *MODULES)
     assert {r["result"] for r in results} == {"Looks good!"}
     # The one warning left is general advice that 2021.0.6 prints for every model.
     assert all("IMPORTANT: A common bug" in w for r in results for w in r["warnings"])
+
+
+FAULTY = """
+from hear_diffres import mn01
+from hear_diffres.mn01 import get_scene_embeddings, load_model
+
+def get_timestamp_embeddings(audio, model):
+    embeddings, times = mn01.get_timestamp_embeddings(audio, model)
+    {fault}
+    return embeddings, times
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "fault", "message"),
+    [
+        ("6", "times = times + 50", "Your timestamps end at"),
+        ("6", "embeddings = embeddings[:, :, 1:]", "Output embedding size is"),
+        ("2", "times[:, 3] += 0.01", "Timestamps should occur at regular intervals"),
+    ],
+)
+def test_validator_still_refuses_what_is_wrong(tmp_path, version, fault, message):
+    (tmp_path / "faulty.py").write_text(FAULTY.format(fault=fault))
+    (result,) = validate(version, "faulty", PYTHONPATH=str(tmp_path))
+    assert result["result"].startswith(f"ModelError: {message}")
 
 
 def test_validator_command_line():
@@ -65,18 +115,15 @@ def test_heareval_end_to_end(tmp_path):
         cwd=tmp_path)  # fmt: skip
     (folder,) = (tmp_path / "embeddings").iterdir()
     assert folder.name == "hear_diffres.mn04-reduction=0-25"
-    for task, splits, rows in (("kinds-v1.0-small", ("fold00",), 12), ("events-v1.0-small", ("test",), None)):
-        for split in splits:
-            shape = json.loads((folder / task / f"{split}.embedding-dimensions.json").read_text())
-            assert shape[1] == 320 and (rows is None or shape[0] == rows)
+    size = load_model("mn04").scene_embedding_size
+    rows = {"kinds-v1.0-small": {"fold00": 12, "fold01": 12, "fold02": 12}}
+    rows["events-v1.0-small"] = {"train": 10 * 121, "valid": 4 * 121, "test": 4 * 121}  # 6 s, a time every 50 ms from 0
+    for task, splits in rows.items():
+        for split, count in splits.items():
+            assert json.loads((folder / task / f"{split}.embedding-dimensions.json").read_text()) == [count, size]
     run(*compat, "heareval.predictions.runner", *sorted(folder.iterdir()), "--grid", "faster", "--grid-points", "2",
         cwd=tmp_path)  # fmt: skip
     scene = json.loads((folder / "kinds-v1.0-small" / "test.predicted-scores.json").read_text())
     assert scene["aggregated_scores"]["test_score_mean"] > 0.5  # chance is 0.33
     event = json.loads((folder / "events-v1.0-small" / "test.predicted-scores.json").read_text())
     assert math.isfinite(event["test"]["test_score"]) and 0 <= event["test"]["test_score"] <= 1
-
-
-def test_this_environment_is_not_needed_to_import_the_shim():
-    code = "import sys, hear_diffres.hear_compat; sys.exit(bool({'pytorch_lightning', 'tensorflow'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
