@@ -45,7 +45,6 @@ class _File:
     scene: np.ndarray | float = 0.0
     frames: int = 0
     samples: int = 0
-    failed: bool = False
 
 
 @dataclass
@@ -114,7 +113,6 @@ class Embedder:
                 if sum(len(item.samples) for item in self.queue) >= self.batch_seconds * SAMPLE_RATE:
                     self.flush()
         except AudioFileError:
-            file.failed = True
             self.queue = [item for item in self.queue if item.file is not file]
             self.writer.abandon(file.name)
             raise
@@ -178,7 +176,7 @@ class Embedder:
 
 
 def _groups(items: Sequence[_Item]) -> Iterator[list[int]]:
-    """Indices of items that run together: whole chunks of equal size exactly, the others padded by similar length."""
+    """Indices of items that run as one batch: chunks of about the same length, padded where they differ."""
     by_kind: dict[tuple[bool, int], list[int]] = {}
     for index, item in enumerate(items):
         # Lengths within a factor of two share a batch: little padding, few batches.

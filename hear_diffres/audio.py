@@ -29,6 +29,8 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
     path = Path(path)
     if not path.is_file():
         raise AudioFileError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioFileError(f"{path}: the file is empty")
     total = 0
     try:
         with soundfile.SoundFile(path) as file:

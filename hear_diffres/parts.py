@@ -69,6 +69,8 @@ class PartWriter:
         return sorted(self.folder.glob("*.parquet"))
 
     def _resume(self) -> None:
+        for path in self.folder.glob("*.tmp"):  # cut off while it was written
+            path.unlink()
         referred: set[str] = set()
         for path in self._parts():
             stored = {k.decode(): v.decode() for k, v in (pq.read_schema(path).metadata or {}).items()}
