@@ -123,7 +123,7 @@ class LogMel(nn.Module):
         # ln(s² p + 1e-5) without forming s² p: exact where scale is 1, and finite for any finite input.
         floor = (1e-5 / scale / scale).clamp(min=torch.finfo(audio.dtype).tiny).unsqueeze(2)
         gain = 2 * scale.log().unsqueeze(2)
-        tiles = frames.split(max(8, _TILE_ROWS // len(audio)), dim=1)
+        tiles = torch.split(frames, max(8, _TILE_ROWS // len(audio)), dim=1)
         return torch.cat([(self._mel_power(tile) + floor).log() + gain for tile in tiles], dim=1).transpose(1, 2)
 
     def _mel_power(self, frames: Tensor) -> Tensor:
