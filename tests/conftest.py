@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from hear_diffres.backbone import MobileNet
 from hear_diffres.errors import UntrainedWeightsWarning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,31 @@ def data() -> Path:
 def _seeded() -> None:
     torch.manual_seed(0)
     warnings.simplefilter("ignore", UntrainedWeightsWarning)
+
+
+def to_published(net: MobileNet) -> dict[str, torch.Tensor]:
+    """A network's state under EfficientAT's names, where layers are counted as they occur: the way back of
+    `hear_diffres.published.translate`, written independently."""
+    theirs = {}
+    for name, value in net.state_dict().items():
+        parts = name.split(".")
+        leaf = f"{0 if parts[-2] == 'conv' else 1}.{parts[-1]}"
+        if parts[0] == "blocks":
+            block = net.stages[int(parts[1])]
+            layers = ["expand"] * (block.expand is not None) + ["depthwise"] + ["se"] * (block.se is not None)
+            place = f"features.{int(parts[1]) + 1}.block.{[*layers, 'project'].index(parts[2])}"
+            theirs[f"{place}.conc_se_layers.0.{'.'.join(parts[3:])}" if parts[2] == "se" else f"{place}.{leaf}"] = value
+        elif parts[0] == "classifier":
+            theirs[f"classifier.{ {'hidden': 2, 'logits': 5}[parts[1]] }.{parts[2]}"] = value
+        else:
+            theirs[f"features.{0 if parts[0] == 'stem' else 16}.{leaf}"] = value
+    return theirs
+
+
+@pytest.fixture
+def published_names():
+    """The function above, for tests to call."""
+    return to_published
 
 
 @pytest.fixture

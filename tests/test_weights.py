@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from hear_diffres import list_models, load_model
+from hear_diffres.backbone import MobileNet
 from hear_diffres.errors import UntrainedWeightsWarning, WeightsError
+from hear_diffres.published import translate
 from hear_diffres.weights import read_card, save_weights, sha256, shipped
 
 
@@ -67,32 +69,14 @@ def test_published_file(published, tmp_path):
         load_model(str(tmp_path / "none.pt"))
 
 
-def test_published_names_are_translated_for_every_width():
+def test_published_names_are_translated_for_every_width(published_names):
     """Names are counted differently where a block does not expand (mn01: four blocks, the others: one)."""
-    from hear_diffres.backbone import MobileNet
-    from hear_diffres.published import translate
-
     for width in (0.1, 0.4, 1.0):
         net = MobileNet(width)
-        theirs = {}
-        for name, value in net.state_dict().items():
-            parts = name.split(".")
-            leaf = f"{0 if parts[-2] == 'conv' else 1}.{parts[-1]}"
-            if parts[0] == "blocks":
-                block = net.stages[int(parts[1])]
-                layers = ["expand"] * (block.expand is not None) + ["depthwise"] + ["se"] * (block.se is not None)
-                place = f"features.{int(parts[1]) + 1}.block.{[*layers, 'project'].index(parts[2])}"
-                theirs[f"{place}.conc_se_layers.0.{'.'.join(parts[3:])}" if parts[2] == "se" else f"{place}.{leaf}"] = (
-                    value
-                )
-            elif parts[0] == "classifier":
-                theirs[f"classifier.{ {'hidden': 2, 'logits': 5}[parts[1]] }.{parts[2]}"] = value
-            else:
-                theirs[f"features.{0 if parts[0] == 'stem' else 16}.{leaf}"] = value
-        ours = translate(theirs, width)
+        ours = translate(published_names(net), width)
         expected = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-        assert ours.keys() == expected.keys() and all(ours[k] is theirs_v or torch.equal(ours[k], expected[k])
-                                                      for k, theirs_v in ours.items())  # fmt: skip
+        assert ours.keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in ours.items())
 
 
 @pytest.mark.parametrize("name", list_models())

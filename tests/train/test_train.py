@@ -37,24 +37,10 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def teacher(tmp_path):
+def teacher(tmp_path, published_names):
     """A file in EfficientAT's format with random weights: the loop does not care."""
     torch.manual_seed(1)
-    net = MobileNet(0.1)
-    state = {}
-    for name, value in net.state_dict().items():
-        parts = name.split(".")
-        leaf = f"{0 if parts[-2] == 'conv' else 1}.{parts[-1]}"
-        if parts[0] == "blocks":
-            block = net.stages[int(parts[1])]
-            layers = ["expand"] * (block.expand is not None) + ["depthwise"] + ["se"] * (block.se is not None)
-            place = f"features.{int(parts[1]) + 1}.block.{[*layers, 'project'].index(parts[2])}"
-            state[f"{place}.conc_se_layers.0.{'.'.join(parts[3:])}" if parts[2] == "se" else f"{place}.{leaf}"] = value
-        elif parts[0] == "classifier":
-            state[f"classifier.{ {'hidden': 2, 'logits': 5}[parts[1]] }.{parts[2]}"] = value
-        else:
-            state[f"features.{0 if parts[0] == 'stem' else 16}.{leaf}"] = value
-    torch.save(state, tmp_path / "teacher.pt")
+    torch.save(published_names(MobileNet(0.1)), tmp_path / "teacher.pt")
     return tmp_path / "teacher.pt"
 
 
