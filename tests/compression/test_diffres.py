@@ -20,6 +20,27 @@ def log_mel(batch: int, frames: int, bands: int) -> torch.Tensor:
     return torch.randn(batch, frames, bands) * 3 - 5
 
 
+def integrate_and_fire(score: list[float], bins: int) -> torch.Tensor:
+    """The assignment of frames to bins as a story: pour each frame's score into bins, going on when one is full."""
+    matrix = torch.zeros(len(score), bins, dtype=torch.float64)
+    current, room = 0, 1.0
+    for frame, amount in enumerate(score):
+        while amount > 0 and current < bins:
+            poured = min(amount, room)
+            matrix[frame, current] += poured
+            amount, room = amount - poured, room - poured
+            if room <= 1e-12:
+                current, room = current + 1, 1.0
+    return matrix
+
+
+@given(st.integers(1, 60), RATES)
+def test_assignment_equals_pouring(frames, rate):
+    out = DiffRes(frames, 6, rate).double().eval()(log_mel(1, frames, 6).double())
+    poured = integrate_and_fire(out.score[0, :, 0].tolist(), out.feature.shape[2])
+    assert torch.allclose(out.warp()[0], poured, atol=1e-9)
+
+
 def dense_reference(out) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean, maximum and centre of every bin from the dense matrix: the slow way, in float64."""
     weights, power = out.warp(), out.x.double().exp()
@@ -112,9 +133,12 @@ def test_finite_for_constant_input(value):
         assert all(torch.isfinite(out[key]).all() for key in PYDIFFRES_KEYS if key != "x")
 
 
-@pytest.mark.parametrize("budget", ["clip", "block"])
-def test_gradcheck(budget):
-    model = DiffRes(12, 4, 0.5, budget=budget, block_frames=6, estimator="light").double().eval()
+@pytest.mark.parametrize(
+    ("budget", "estimator", "compat"),
+    [("clip", "light", None), ("block", "light", None), ("clip", "paper", None), ("clip", "paper", "pydiffres")],
+)
+def test_gradcheck(budget, estimator, compat):
+    model = DiffRes(12, 4, 0.5, budget=budget, block_frames=6, estimator=estimator, compat=compat).double().eval()
     x = (torch.rand(1, 12, 4, dtype=torch.float64) * 2 - 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: model(t).feature, (x,), eps=1e-6, atol=1e-4)
 
