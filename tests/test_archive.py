@@ -138,10 +138,11 @@ def test_resumes_after_a_kill(tmp_path):
     for i in range(40):
         soundfile.write(audio / f"{i:03d}.wav", make("rain", i, 6.0), 32_000)
     out = tmp_path / "t.parquet"
-    # Parts are flushed after every file, so that the kill finds some; the command line flushes every few seconds.
+    # Flushed after every file and slowed down, so that the kill comes in between; usually it is every few seconds.
     code = (
-        "import hear_diffres.parts as p, sys; p._FLUSH_SECONDS = 0; from hear_diffres.cli import app;"
-        "sys.argv[0] = 'hear-diffres'; app()"
+        "import sys, time, hear_diffres.parts as p; p._FLUSH_SECONDS = 0; finish = p.PartWriter.finish;"
+        "p.PartWriter.finish = lambda self, name: (finish(self, name), time.sleep(0.05));"
+        "from hear_diffres.cli import app; sys.argv[0] = 'hear-diffres'; app()"
     )
     command = [sys.executable, "-c", code, "embed", str(audio), "-o", str(out), *BASE, "--batch-seconds", "12"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -194,9 +195,9 @@ def test_find_audio_rejects_nothing(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory use from /proc")
 def test_memory_is_bounded(tmp_path):
-    """Four times the audio costs no more memory."""
+    """Six times the audio costs no more memory."""
     peaks = []
-    for minutes in (4, 16):
+    for minutes in (4, 24):
         path = tmp_path / f"{minutes}.wav"
         with soundfile.SoundFile(path, "w", 8000, 1) as file:
             for _ in range(minutes):
@@ -210,4 +211,4 @@ def test_memory_is_bounded(tmp_path):
         command = [sys.executable, "-c", code, "embed", str(path), "-o", str(tmp_path / f"{minutes}.parquet"), *BASE]
         done = subprocess.run([*command, "--reduction", "0.75"], capture_output=True, text=True, env={**os.environ})
         peaks.append(int(done.stdout.split("PEAK")[1]))
-    assert peaks[1] < peaks[0] + 40_000, peaks  # kilobytes; twelve minutes more at 32 kHz in float32 are 92 MB
+    assert peaks[1] < peaks[0] + 90_000, peaks  # kilobytes; twenty minutes more at 32 kHz in float32 are 154 MB

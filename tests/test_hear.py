@@ -183,6 +183,16 @@ def test_inference_leaves_global_randomness_and_statistics_alone():
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
 
 
+def test_copies_and_pickles():
+    import copy
+    import pickle
+
+    net, audio = use(0.5), torch.randn(1, 5000) * 0.1
+    expected = net.get_scene_embeddings(audio)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(other.get_scene_embeddings(audio), expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_equals_cpu():
     net, audio = use(0.5), torch.randn(2, 5 * SECOND) * 0.1

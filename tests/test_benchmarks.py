@@ -1,0 +1,37 @@
+"""The benchmarks run, on the smallest input: what they print is made elsewhere (`make bench`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import diffres_scaling, probe, stages, tables, timestamps
+from benchmarks.timing import compare
+
+np = pytest.importorskip("numpy")
+
+
+def test_compare_takes_turns():
+    calls = []
+    times = compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=1)
+    assert calls == ["a", "b", *["a", "b"] * 3] and set(times) == {"a", "b"} and min(times.values()) >= 0
+
+
+def test_speed_tables_have_a_row_per_case():
+    results = stages.run(("mn01",), (0.0, 0.75))
+    assert stages.table(results).count("mn01") == 2
+    assert timestamps.table(timestamps.run(("mn01",))).count(" x |") >= 1
+    scaling = {"sparse": {"1000": diffres_scaling.measure("sparse", 1000)}, "dense": {}}
+    assert "1,000" in diffres_scaling.table(scaling)
+
+
+def test_probe_tells_separable_from_noise():
+    rng = np.random.default_rng(0)
+    labels, folds = np.repeat(["a", "b"], 30), np.tile(["1", "2", "3"], 20)
+    good = rng.standard_normal((60, 4)) + 5 * (labels == "a")[:, None]
+    assert probe.probe(good, labels, folds)[0] == 1.0
+    assert probe.probe(rng.standard_normal((60, 4)), labels, folds)[0] < 0.8
+
+
+def test_readme_tables_are_those_of_the_results():
+    readme = (tables.RESULTS.parents[1] / "README.md").read_text()
+    assert tables.tiers() in readme and tables.scores("mn04") in readme
