@@ -218,9 +218,11 @@ def train(
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, ready to resume.")] = None,
 ) -> None:
     """Distil a published network into a tier behind DiffRes."""
+    from .published import published_tier
     from .train.corpus import build_shards
     from .train.distill import distill
     from .train.recipe import Recipe
+    from .train.stream import Source
 
     try:
         plan = Recipe.load(recipe)
@@ -228,10 +230,11 @@ def train(
             for name, problem in build_shards(audio, cache):
                 typer.echo(f"bad file: {name}: {problem}", err=True)
         seconds = None if max_minutes is None else max_minutes * 60
-        path = distill(plan, cache, teacher, run, device=device, workers=workers, max_seconds=seconds)
+        source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
+        path = distill(plan, source, run, max_seconds=seconds)
     except HearDiffResError as error:
         raise _fail(error) from error
-    typer.echo(str(path))
+    typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")
 
 
 @app.command()

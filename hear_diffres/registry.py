@@ -76,11 +76,14 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def get_config(name: str) -> ModelConfig:
-    """The tier called `name`.
+    """The tier called `name`, or the variant in a file `NAME.toml` of your own.
 
     Raises:
         ValueError: there is none; the message lists those there are.
+        ConfigError: the file cannot be read, or has keys that no variant has.
     """
+    if name.endswith(".toml"):
+        return ModelConfig.load(Path(name))
     if name not in _configs():
         raise ValueError(f"no model {name!r}; there are {', '.join(list_models())}")
     return _configs()[name]

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .errors import WeightsError
+from .network import Network
 from .resources import resource_folder
 
 
@@ -53,8 +54,8 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
     os.replace(json_part, path.with_suffix(".json"))
 
 
-def load_into(network: nn.Module, path: str | Path) -> None:
-    """Load a safetensors file of ours, every name and shape checked.
+def load_into(network: Network, path: str | Path) -> None:
+    """Load a safetensors file of ours, every name and shape checked; normalisation is split by rate if the file's is.
 
     Raises:
         WeightsError: missing or damaged file, or one made for another network; the message names the first misfit.
@@ -66,6 +67,8 @@ def load_into(network: nn.Module, path: str | Path) -> None:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    if "norm_rates" in state:
+        network.split_rates([float(rate) for rate in state["norm_rates"]])
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import torch
@@ -43,15 +43,16 @@ class Matching(nn.Module):
 
     Args:
         student_dims, teacher_dims: channels of each feature matched.
+        always: features projected even where widths are equal.
     """
 
-    def __init__(self, student_dims: Mapping[str, int], teacher_dims: Mapping[str, int]):
+    def __init__(self, student_dims: Mapping[str, int], teacher_dims: Mapping[str, int], always: Collection[str] = ()):
         super().__init__()
         self.projections = nn.ModuleDict(
             {
                 name: nn.Conv1d(student_dims[name], teacher_dims[name], 1)
                 for name in teacher_dims
-                if student_dims[name] != teacher_dims[name]
+                if student_dims[name] != teacher_dims[name] or name in always
             }
         )
         self.stats = nn.ModuleDict({name: Standardise(dim) for name, dim in teacher_dims.items()})

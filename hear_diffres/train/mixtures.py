@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..frontend import LogMel
 from .corpus import Shard
+from .synth import RATE, synthesise
 
 FLOOR = 1e-5  # the constant under LogMel's logarithm
 
@@ -24,10 +26,12 @@ class Mixer:
         shards: sources; a shard is drawn with weight `hours ** 0.5`, so that small varied ones are heard.
         seed: of the generator; equal seeds give equal clips.
         max_sources: sounds in one clip, 1 to this many.
+        procedural: share of sounds that are synthesised (`synth`) instead of drawn from a shard.
     """
 
-    def __init__(self, shards: Sequence[Shard], seed: int, max_sources: int = 3):
-        self.shards = list(shards)
+    def __init__(self, shards: Sequence[Shard], seed: int, max_sources: int = 3, procedural: float = 0.0):
+        self.shards, self.procedural = list(shards), procedural
+        self.frontend = LogMel()
         weights = np.array([max(s.hours, 1e-3) ** 0.5 for s in self.shards])
         self.weights = weights / weights.sum()
         self.max_sources = max_sources
@@ -36,6 +40,8 @@ class Mixer:
     def _source(self, frames: int) -> np.ndarray:
         """Power `[frames, n_mels]` of one sound (or of short ones strung together), level and filter drawn."""
         rng = self.rng
+        if self.procedural and rng.random() < self.procedural:
+            return self._filtered(self._synthetic(frames))
         shard = self.shards[rng.choice(len(self.shards), p=self.weights)]
         out = np.zeros((frames, shard.mel.shape[1]), np.float32)
         position = 0 if rng.random() < 0.5 else int(rng.integers(0, max(1, frames // 2)))
@@ -61,6 +67,16 @@ class Mixer:
                 out[:, :shift] = 0
             elif shift < 0:
                 out[:, shift:] = 0
+        return self._filtered(out)
+
+    def _synthetic(self, frames: int) -> np.ndarray:
+        samples = torch.from_numpy(synthesise(self.rng, frames * self.frontend.hop_length / RATE))
+        with torch.no_grad():
+            logmel = self.frontend(samples[None], n_frames=frames, at_start=True)[0].T.numpy()
+        return np.maximum(np.exp(logmel) - FLOOR, 0.0)
+
+    def _filtered(self, out: np.ndarray) -> np.ndarray:
+        rng = self.rng
         knots = rng.normal(0, 0.6, 6)  # a smooth random filter, about 2.6 dB
         filter_ = np.interp(np.linspace(0, 5, out.shape[1]), np.arange(6), knots)
         return out * np.exp(filter_, dtype=np.float32)

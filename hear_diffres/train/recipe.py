@@ -17,7 +17,9 @@ class Recipe:
     Attributes:
         model: tier to train, e.g. "mn04".
         seed: of weights, mixtures and rates.
-        clips: training clips in all; may be raised later, training resumes.
+        blockwise_clips: clips of the first stage (`train.blockwise`); 0 leaves it out.
+        blockwise_lr: its peak learning rate.
+        clips: clips of the second stage (`train.elastic`); may be raised later, training resumes.
         batch_seconds: audio per step, in seconds.
         crop_seconds: clip lengths, one drawn per step.
         lr: peak learning rate of AdamW.
@@ -27,14 +29,19 @@ class Recipe:
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
         budgets: DiffRes budgets, one drawn per step.
         ema: decay of the running average of the weights, which is what ships.
+        norms: batch normalisation "shared" by all rates, or a set "per_rate".
+        procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
-        loss: weight of each loss: `logits`, `pooled` (embeddings), `maps` (feature maps), `guide`.
+        loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
+            `guide` (DiffRes).
         map_taps: stages whose feature maps the student matches.
     """
 
     model: str
     seed: int = 0
-    clips: int = 500_000
+    blockwise_clips: int = 60_000
+    blockwise_lr: float = 4e-3
+    clips: int = 200_000
     batch_seconds: float = 160.0
     crop_seconds: tuple[float, ...] = (5.0, 5.0, 5.0, 2.0, 1.0)
     lr: float = 3e-3
@@ -44,8 +51,12 @@ class Recipe:
     reductions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     budgets: tuple[str, ...] = ("block", "clip")
     ema: float = 0.999
+    norms: str = "per_rate"
+    procedural: float = 0.1
     max_sources: int = 3
-    loss: dict[str, float] = field(default_factory=lambda: {"logits": 20.0, "pooled": 1.0, "maps": 1.0, "guide": 0.1})
+    loss: dict[str, float] = field(
+        default_factory=lambda: {"logits": 20.0, "pooled": 1.0, "se": 0.3, "maps": 1.0, "guide": 0.1}
+    )
     map_taps: tuple[str, ...] = ("block3", "block5", "block8", "block11", "block13", "block15")
 
     @classmethod
@@ -62,5 +73,7 @@ class Recipe:
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown or "model" not in values:
             raise ConfigError(f"{path}: " + (f"unknown keys {sorted(unknown)}" if unknown else "no key `model`"))
+        if values.get("norms", "shared") not in ("shared", "per_rate"):
+            raise ConfigError(f"{path}: norms must be 'shared' or 'per_rate', got {values['norms']!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 
 import numpy as np
@@ -14,13 +13,22 @@ from hear_diffres import load_model
 from hear_diffres.backbone import MobileNet
 from hear_diffres.errors import ConfigError
 from hear_diffres.frontend import LogMel
+from hear_diffres.published import load_published
+from hear_diffres.registry import build_network, get_config
 from hear_diffres.resources import resource_folder
 from hear_diffres.samples import KINDS, RATE, make
+from hear_diffres.train.blockwise import TAPS as BLOCK_TAPS
+from hear_diffres.train.blockwise import Blockwise, WidthMaps
 from hear_diffres.train.corpus import build_shards, load_corpus
-from hear_diffres.train.distill import Average, distill
+from hear_diffres.train.distill import distill
+from hear_diffres.train.elastic import Elastic
+from hear_diffres.train.loop import Average, read_log
 from hear_diffres.train.losses import Matching, logit_loss
 from hear_diffres.train.mixtures import Mixer
 from hear_diffres.train.recipe import Recipe
+from hear_diffres.train.stream import Source, Taps, Teacher
+from hear_diffres.train.synth import KINDS as SYNTHETIC
+from hear_diffres.train.synth import synthesise
 
 
 @pytest.fixture
@@ -38,9 +46,15 @@ def cache(tmp_path):
 
 @pytest.fixture
 def teacher(tmp_path, published_names):
-    """A file in EfficientAT's format with random weights: the loop does not care."""
+    """A file in EfficientAT's format with random weights, its normalisation fitted to noise: the loop does not care."""
     torch.manual_seed(1)
-    torch.save(published_names(MobileNet(0.1)), tmp_path / "teacher.pt")
+    net = MobileNet(0.1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average
+    with torch.no_grad():
+        net(torch.randn(4, 1, 128, 100), taps={"e1"})
+    torch.save(published_names(net), tmp_path / "teacher.pt")
     return tmp_path / "teacher.pt"
 
 
@@ -65,6 +79,8 @@ def test_mixtures_are_finite_varied_and_repeatable(cache):
     assert a.shape == (6, 120, 128) and torch.equal(a, b) and torch.isfinite(a).all()
     assert not torch.equal(a, Mixer(shards, 4).batch(6, 120))
     assert a.min() >= np.log(1e-5) - 1e-3
+    synthetic = Mixer(shards, 3, 3, procedural=1.0).batch(6, 120)
+    assert torch.isfinite(synthetic).all() and synthetic.std() > 0.5
 
 
 def test_losses_vanish_for_the_perfect_student():
@@ -86,21 +102,86 @@ def test_average_follows(cache):
     assert torch.allclose(average.state["weight"], module.weight, atol=1e-3)
 
 
-def test_run_is_resumed_and_learns(cache, teacher, tmp_path):
-    recipe = Recipe("mn01", clips=240, batch_seconds=12.0, crop_seconds=(1.0,), warmup_clips=24, lr=3e-3)
+@pytest.mark.parametrize("norms", ["per_rate", "shared"])
+def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
+    recipe = Recipe(
+        "mn01", clips=240, blockwise_clips=240, batch_seconds=12.0, crop_seconds=(1.0,), warmup_clips=24, norms=norms
+    )
     run = tmp_path / "run"
-    options = {"workers": 0, "teacher_tier": "mn01"}
-    distill(recipe, cache, teacher, run, max_seconds=0.0, **options)  # stops after its first step, with a checkpoint
-    first = torch.load(run / "checkpoint.pt", weights_only=True)
+    source = Source(str(cache), str(teacher), "mn01", workers=0)
+    assert distill(recipe, source, run, max_seconds=0.0) is None  # stops after its first step, with a checkpoint
+    first = torch.load(run / "blockwise.pt", weights_only=True)
     assert first["step"] == 1
-    path = distill(recipe, cache, teacher, run, **options)
-    last = torch.load(run / "checkpoint.pt", weights_only=True)
+    path = distill(recipe, source, run)
+    last = torch.load(run / "elastic.pt", weights_only=True)
     assert last["clips"] == 240 and last["step"] == 20
-    rows = list(csv.DictReader((run / "log.csv").open()))
-    assert float(rows[-1]["pooled"]) < float(rows[0]["pooled"]) and {"guide", "activeness", "lr"} <= rows[0].keys()
+    stages = list(read_log(run / "blockwise.csv"))
+    assert stages[-1]["clips"] == 240 and stages[-1]["total"] < 0.9 * stages[0]["total"]
+    assert {"guide", "activeness", "lr", "se"} <= next(read_log(run / "elastic.csv")).keys()
+    assert (run / "log.png").stat().st_size > 1000
     model = load_model("mn01", weights=path)
     assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
     assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 240
+    assert (distill(recipe, source, run) == path) and len(list(read_log(run / "blockwise.csv"))) == len(stages)
+
+
+def test_first_stage_puts_the_teacher_together(cache, teacher):
+    """A student of the teacher's width whose blocks are the teacher's has no error left in any block."""
+    network = build_network(get_config("mn01"))
+    network.backbone.load_state_dict(load_published(teacher, 0.1, 3), strict=False)
+    network.eval()
+    first = Blockwise(network, MobileNet(0.1)).eval()
+    mel = Mixer(load_corpus(cache), 1).batch(2, 100)
+    batch = {"mel": mel, **Teacher(teacher, "mn01")(mel, BLOCK_TAPS)}
+    batch["maps"] = {name: value.float() for name, value in batch["maps"].items()}
+    total, parts = first.losses(network, batch)
+    assert len(parts) == 17 and total.item() < 1e-3
+
+
+def test_width_maps_keep_what_there_is():
+    small, large = MobileNet(0.1), MobileNet(0.4)
+    features = {f"block{stage}": torch.randn(2, large.tap_dims[f"block{stage}"], 3, 5) for stage in range(1, 16)}
+    narrow = WidthMaps(small.tap_dims, large.tap_dims)
+    narrow.fit([features])
+    wide = WidthMaps(large.tap_dims, small.tap_dims)
+    wide.fit([{f"block{s}": torch.randn(2, small.tap_dims[f"block{s}"], 3, 5) for s in range(1, 16)}])
+    for stage in (1, 5, 15):
+        matrix = narrow.matrix(stage)
+        assert torch.allclose(matrix @ matrix.T, torch.eye(len(matrix)), atol=1e-4)
+        assert narrow(stage, features[f"block{stage}"]).shape[1] == small.tap_dims[f"block{stage}"]
+        matrix = wide.matrix(stage)
+        assert torch.allclose(matrix.T @ matrix, torch.eye(matrix.shape[1]), atol=1e-4)
+
+
+def test_second_stage_starts_where_the_first_ended(cache, teacher):
+    """With the maps' transposes as projections, features that fit in the first stage fit in the second."""
+    network, theirs = build_network(get_config("mn04")), MobileNet(0.1)
+    first = Blockwise(network, theirs)
+    second = Elastic(network, theirs, Recipe("mn04"), first).eval()
+    target = torch.randn(2, theirs.tap_dims["block5"], 4, 6)
+    assert float(second.matching("map_block5", first.maps(5, target), target)) < 1e-8
+    assert torch.equal(second.matching.projections["pooled_e1"].weight, first.matching.projections["e1"].weight)
+
+
+def test_teacher_gives_what_is_asked(cache, teacher):
+    mel = Mixer(load_corpus(cache), 1).batch(2, 100)
+    answer = Teacher(teacher, "mn01")(mel, Taps(maps=("block5",), pooled=("se5", "e1")))
+    assert answer["logits"].shape == (2, 527) and set(answer["pooled"]) == {"se5", "e1"}
+    assert answer["maps"]["block5"].ndim == 4
+
+
+@pytest.mark.parametrize("kind", SYNTHETIC)
+def test_synthetic_sounds_are_finite_and_differ(kind):
+    sounds = [SYNTHETIC[kind](np.random.default_rng(seed), 16_000) for seed in range(5)]
+    assert all(x.shape == (16_000,) and np.isfinite(x).all() for x in sounds)
+    assert not np.array_equal(sounds[0], sounds[1])
+    assert np.array_equal(sounds[0], SYNTHETIC[kind](np.random.default_rng(0), 16_000))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_synthesis_keeps_to_full_scale(seed):
+    x = synthesise(np.random.default_rng(seed), 0.4)
+    assert x.dtype == np.float32 and 0 < np.abs(x).max() <= 0.9
 
 
 def test_recipes_that_ship_are_readable():
@@ -112,7 +193,7 @@ def test_recipes_that_ship_are_readable():
 
 def test_bad_recipe(tmp_path):
     path = tmp_path / "r.toml"
-    for text in ("clips = 3", 'model = "mn01"\nspeed = 3', "["):
+    for text in ("clips = 3", 'model = "mn01"\nspeed = 3', "[", 'model = "mn01"\nnorms = "none"'):
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"r\.toml"):
             Recipe.load(path)

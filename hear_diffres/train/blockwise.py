@@ -1,0 +1,106 @@
+"""First stage: every block alone learns what the teacher's block makes of the teacher's own features.
+
+A deep network that starts at random must learn all depths at once; here each block is a shallow regression problem
+with exact inputs and targets, all of them solved side by side in one pass (progressive block-wise distillation,
+Wang et al. 2018; Li et al., "Blockwisely supervised neural architecture search", CVPR 2020). Where the student is
+wider or narrower than the teacher, fixed linear maps carry the teacher's features into the student's width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..backbone import MobileNet
+from ..network import Network
+from .losses import Matching, logit_loss
+from .stream import Taps
+
+# Blocks of one width: residual connections within a group need one map.
+GROUPS = ((1,), (2, 3), (4, 5, 6), (7, 8, 9, 10), (11, 12), (13, 14, 15))
+TAPS = Taps(maps=(*(f"block{stage}" for stage in range(1, 16)), "e1"))
+# The fits of the head and of e1 beside the mean of the others.
+_LOGIT_WEIGHT = 20.0
+
+
+class WidthMaps(nn.Module):
+    """Fixed linear maps from the teacher's channels to the student's, one per group of blocks.
+
+    Equal widths: the identity. A wider student: random orthonormal columns. A narrower one: the principal
+    components, taken from the first batches by `fit`.
+
+    Args:
+        student_dims, teacher_dims: channels by tap.
+    """
+
+    def __init__(self, student_dims: dict[str, int], teacher_dims: dict[str, int]):
+        super().__init__()
+        for index, group in enumerate(GROUPS):
+            own, theirs = student_dims[f"block{group[0]}"], teacher_dims[f"block{group[0]}"]
+            if own == theirs:
+                matrix = torch.eye(own)
+            else:
+                q, _ = torch.linalg.qr(torch.randn(max(own, theirs), min(own, theirs)))
+                matrix = q if own > theirs else q.T
+            self.register_buffer(f"map{index}", matrix.contiguous())
+
+    def matrix(self, stage: int) -> Tensor:
+        """`[student, teacher]` of a block, 1 to 15."""
+        index = next(i for i, group in enumerate(GROUPS) if stage in group)
+        return cast(Tensor, getattr(self, f"map{index}"))
+
+    def forward(self, stage: int, features: Tensor) -> Tensor:
+        """The teacher's `[B, C, F, T]` in the student's channels."""
+        matrix = self.matrix(stage)
+        if matrix.shape[0] == matrix.shape[1]:
+            return features
+        return torch.einsum("st,btfn->bsfn", matrix, features)
+
+    @torch.no_grad()
+    def fit(self, batches: list[dict[str, Tensor]]) -> None:
+        """Principal components for the groups in which the student is narrower."""
+        for index, group in enumerate(GROUPS):
+            matrix = self.matrix(group[0])
+            if matrix.shape[0] >= matrix.shape[1]:
+                continue
+            rows = torch.cat([b[f"block{s}"].float().transpose(0, 1).flatten(1) for b in batches for s in group], 1)
+            rows = rows - rows.mean(1, keepdim=True)
+            _, vectors = torch.linalg.eigh(rows @ rows.T / rows.shape[1])
+            setattr(self, f"map{index}", vectors[:, -matrix.shape[0] :].T.contiguous())
+
+
+class Blockwise(nn.Module):
+    """The losses of this stage, with what they need beside the network.
+
+    Args:
+        network: the student.
+        teacher: for its widths.
+    """
+
+    def __init__(self, network: Network, teacher: MobileNet):
+        super().__init__()
+        own, theirs = network.backbone.tap_dims, teacher.tap_dims
+        self.maps = WidthMaps(own, theirs)
+        # Targets are in the student's width already, but for e1, whose activation no fixed map goes through.
+        dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)}
+        self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})
+
+    def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum to descend, and the error of every unit in shares of the variance."""
+        backbone = network.backbone
+        targets = {name: value.float() for name, value in batch["maps"].items()}
+        stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
+        with torch.no_grad():
+            picture = network.picture(network.compressor(batch["mel"], reduction=0.0))
+        parts: dict[str, Tensor] = {}
+        x = backbone.stem(picture)
+        for stage, block in enumerate(backbone.stages, start=1):
+            y, _, _ = block(x)
+            parts[f"block{stage}"] = self.matching(f"block{stage}", y, stages[stage])
+            x = stages[stage]
+        e1 = backbone.last(x)
+        parts["e1"] = self.matching("e1", e1, targets["e1"])
+        parts["logits"] = logit_loss(backbone.head(e1.mean((2, 3)))[1], batch["logits"]) * _LOGIT_WEIGHT
+        return torch.stack(list(parts.values())).sum(), parts

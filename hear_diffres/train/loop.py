@@ -1,0 +1,207 @@
+"""The loop both stages of training share: optimiser, schedule, average, log, and checkpoints that resume."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SAVE_EVERY_S = 180.0
+LOG_EVERY = 50
+
+
+class Average:
+    """Exponential moving average of a module's state; what is shipped."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay, self.updates = decay, 0
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take in the module's present state."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+def ramp(clips: int, total: int, warmup: int, decay_share: float) -> float:
+    """Share of the peak learning rate: warm up, hold, then fall linearly to 0 over the last `decay_share`.
+
+    >>> [ramp(n, 100, 10, 0.5) for n in (0, 5, 10, 50, 75, 100)]
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    rise = min(1.0, clips / max(1, warmup))
+    fall = min(1.0, max(0.0, (total - clips) / max(1.0, decay_share * total)))
+    return min(rise, fall)
+
+
+class Loop:
+    """One stage of training.
+
+    Args:
+        run: folder; `NAME.pt` is the checkpoint, `NAME.csv` the log.
+        name: of the stage.
+        network: what is trained and averaged.
+        helpers: trained with it, not kept (projections).
+        clips: how many to see.
+        lr: peak learning rate of AdamW.
+        schedule: clips seen to share of `lr`.
+        weight_decay: on weights of more than one axis.
+        ema: decay of the average.
+        clip_norm: gradients are scaled down to this norm; None leaves them.
+        device: where to train; CUDA under bfloat16 autocast.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        name: str,
+        network: nn.Module,
+        helpers: nn.Module,
+        *,
+        clips: int,
+        lr: float,
+        schedule: Callable[[int], float],
+        weight_decay: float,
+        ema: float,
+        clip_norm: float | None,
+        device: torch.device,
+    ):
+        self.run, self.name, self.network, self.helpers = run, name, network, helpers
+        self.total, self.lr, self.schedule, self.clip_norm, self.device = clips, lr, schedule, clip_norm, device
+        self.trainable = [p for m in (network, helpers) for p in m.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": [p for p in self.trainable if p.ndim > 1], "weight_decay": weight_decay},
+                {"params": [p for p in self.trainable if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=lr,
+            betas=(0.9, 0.98),
+        )
+        self.average = Average(network, ema)
+        self.step = self.clips = 0
+        self.checkpoint = run / f"{name}.pt"
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def finished(self) -> bool:
+        """All clips were seen."""
+        return self.clips >= self.total
+
+    def _resume(self) -> None:
+        saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.helpers.load_state_dict(saved["helpers"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.average.state, self.average.updates = saved["average"], saved["updates"]
+        self.step, self.clips = saved["step"], saved["clips"]
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        part = self.checkpoint.with_suffix(".part")
+        state = {
+            "network": self.network.state_dict(), "helpers": self.helpers.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "average": self.average.state, "updates": self.average.updates,
+            "step": self.step, "clips": self.clips,
+        }  # fmt: skip
+        torch.save(state, part)
+        os.replace(part, self.checkpoint)
+
+    def train(
+        self,
+        batches: Iterable[dict[str, Any]],
+        losses_of: Callable[[dict[str, Any]], tuple[Tensor, dict[str, Tensor]]],
+        max_seconds: float | None = None,
+        on_save: Callable[[], None] | None = None,
+    ) -> bool:
+        """Train until all clips are seen or `max_seconds` are over; True if all were.
+
+        Args:
+            batches: each with `step` and `mel`.
+            losses_of: the sum to descend, and what to log beside it.
+            max_seconds: stop after this long, with a checkpoint.
+            on_save: called at every checkpoint.
+        """
+        if self.finished:
+            return True
+        started = saved_at = time.monotonic()
+        with _Log(self.run / f"{self.name}.csv") as log:
+            for batch in batches:
+                lr = self.lr * self.schedule(self.clips)
+                for group in self.optimiser.param_groups:
+                    group["lr"] = lr
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                    total, parts = losses_of(batch)
+                self._descend(total, parts)
+                self.step, self.clips = int(batch["step"]) + 1, self.clips + len(batch["mel"])
+                elapsed = time.monotonic() - started
+                stop = self.finished or (max_seconds is not None and elapsed > max_seconds)
+                log.add(self.step, self.clips, elapsed, lr, {"total": total, **parts}, flush=stop)
+                if stop or time.monotonic() - saved_at > SAVE_EVERY_S:
+                    self.save()
+                    if on_save is not None:
+                        on_save()
+                    saved_at = time.monotonic()
+                if stop:
+                    break
+        return self.finished
+
+    def _descend(self, total: Tensor, parts: dict[str, Tensor]) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        norm = nn.utils.clip_grad_norm_(self.trainable, self.clip_norm or float("inf"))
+        parts["grad_norm"] = norm
+        if torch.isfinite(norm):
+            self.optimiser.step()
+            self.average.update(self.network)
+
+
+class _Log:
+    """Means over `LOG_EVERY` steps, appended to a CSV file."""
+
+    def __init__(self, path: Path):
+        self.path, self.sums, self.since = path, dict[str, float](), 0
+
+    def __enter__(self) -> _Log:
+        self.new = not self.path.exists()
+        self.file = self.path.open("a", newline="")
+        self.writer = csv.writer(self.file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add(
+        self, step: int, clips: int, seconds: float, lr: float, values: dict[str, Tensor], flush: bool = False
+    ) -> None:
+        for key, value in values.items():
+            self.sums[key] = self.sums.get(key, 0.0) + float(value.detach())
+        self.since += 1
+        if self.since < LOG_EVERY and not flush:
+            return
+        if self.new:
+            self.writer.writerow(["step", "clips", "seconds", "lr", *self.sums])
+            self.new = False
+        means = (f"{total / self.since:.5f}" for total in self.sums.values())
+        self.writer.writerow([step, clips, f"{seconds:.0f}", f"{lr:.2e}", *means])
+        self.file.flush()
+        self.sums, self.since = {}, 0
+
+
+def read_log(path: Path) -> Iterator[dict[str, float]]:
+    """Rows of a log, as numbers."""
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            yield {key: float(value) for key, value in row.items()}

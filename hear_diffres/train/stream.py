@@ -1,0 +1,146 @@
+"""Endless batches of mixtures with what the teacher makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from ..backbone import MobileNet
+from ..network import normalise
+from ..published import load_published
+from ..registry import get_config
+from .corpus import load_corpus
+from .mixtures import Mixer
+from .recipe import Recipe
+
+FRAME_MS = 10.0
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What a stage of training wants from the teacher.
+
+    Attributes:
+        maps: taps whose whole feature maps are given.
+        pooled: taps given as their mean over frequency and time.
+    """
+
+    maps: tuple[str, ...]
+    pooled: tuple[str, ...] = ()
+
+
+class Teacher:
+    """A published network at all frames, asked for feature maps, pooled features and logits."""
+
+    def __init__(self, path: str | Path, tier: str):
+        width = get_config(tier).width_mult
+        self.net = MobileNet(width)
+        self.net.load_state_dict(load_published(path, width, 1), strict=False)
+        self.net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, mel: Tensor, taps: Taps) -> dict[str, Any]:
+        """`logits` `[B, classes]`, `maps` and `pooled` by tap, of log-mel `[B, T, n_mels]`."""
+        picture = normalise(mel.transpose(1, 2)).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        out = self.net(picture, taps={*taps.maps, *taps.pooled, "e1"}, keep_frequency=True).sequences
+        pooled = {name: out[name].flatten(2).mean(2) for name in {*taps.pooled, "e1"}}
+        return {
+            "logits": self.net.head(pooled["e1"])[1].clone(),
+            "pooled": {name: pooled[name].clone() for name in taps.pooled},
+            "maps": {name: out[name].half().clone() for name in taps.maps},
+        }
+
+
+class MixtureStream(IterableDataset[dict[str, Any]]):
+    """Batches `step`, `reduction`, `budget`, `mel`, made in worker processes; with a teacher, also its answers.
+
+    Batch `step` is drawn from a generator seeded by (seed, step), so training resumes on the same stream.
+
+    Args:
+        cache: folder of shards.
+        recipe: what to draw.
+        seed: of this stage.
+        first_step: where to go on.
+        teacher: path and tier of the network to ask, or None: whoever takes the batches asks it (on a GPU).
+        taps: what to ask it for.
+    """
+
+    def __init__(
+        self, cache: str, recipe: Recipe, seed: int, first_step: int, teacher: tuple[str, str] | None, taps: Taps
+    ):
+        self.cache, self.recipe, self.seed, self.first_step = cache, recipe, seed, first_step
+        self.teacher, self.taps = teacher, taps
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        recipe = self.recipe
+        mixer = Mixer(load_corpus(self.cache), self.seed, recipe.max_sources, recipe.procedural)
+        teacher = Teacher(*self.teacher) if self.teacher else None
+        info = torch.utils.data.get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        step = self.first_step + worker
+        while True:
+            rng = np.random.default_rng([self.seed, step])
+            crop = float(rng.choice(recipe.crop_seconds))
+            mixer.rng = rng
+            mel = mixer.batch(max(1, round(recipe.batch_seconds / crop)), round(crop * 1000 / FRAME_MS))
+            yield {
+                "step": step,
+                "reduction": float(rng.choice(recipe.reductions)),
+                "budget": str(rng.choice(recipe.budgets)),
+                "mel": mel,
+                **(teacher(mel, self.taps) if teacher else {}),
+            }
+            step += workers
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """A batch with its tensors on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    return {k: to_device(v, device) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training clips and their answers come from.
+
+    Attributes:
+        cache: folder of shards.
+        teacher: checkpoint published by EfficientAT.
+        teacher_tier: its tier.
+        workers: processes that mix audio; on a CPU they run the teacher too.
+        device: "cpu" or "cuda": on a GPU the teacher runs there, in the training process.
+    """
+
+    cache: str
+    teacher: str
+    teacher_tier: str = "mn04"
+    workers: int = 1
+    device: str = "cpu"
+
+    def batches(self, recipe: Recipe, seed: int, first_step: int, taps: Taps) -> Iterator[dict[str, Any]]:
+        """Batches from `first_step` on, with the teacher's answers, on the device."""
+        where = torch.device(self.device)
+        local = where.type == "cpu"
+        asked = (self.teacher, self.teacher_tier)
+        stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps)
+        prefetch = 4 if self.workers else None
+        teacher = None
+        if not local:
+            teacher = Teacher(*asked)
+            teacher.net.to(where)
+        for batch in DataLoader(stream, batch_size=None, num_workers=self.workers, prefetch_factor=prefetch):
+            batch = to_device(batch, where)
+            if teacher is not None:
+                with torch.autocast(where.type, torch.bfloat16):
+                    batch |= teacher(batch["mel"], taps)
+            yield batch
