@@ -28,7 +28,7 @@ from hear_diffres import HearModel, load_model
 from hear_diffres.audio import read_audio
 from hear_diffres.network import normalise
 
-from .machine import describe
+from hear_diffres.machine import describe
 
 
 class Uniform(nn.Module):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from . import diffres_scaling, stages, timestamps
-from .machine import describe
+from hear_diffres.machine import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from . import weights as weight_files
+from .adapter import find_adapter, load_adapter
 from .embedding import DEFAULT_EMBEDDING, Embedding
 from .errors import UntrainedWeightsWarning
 from .hear import HearModel
@@ -25,6 +26,7 @@ def load_model(
     embedding: str = DEFAULT_EMBEDDING,
     hop_ms: float = 50.0,
     weights: str | Path | None = None,
+    adapter: str | Path | None = None,
     budget: str | None = None,
     device: str | torch.device | None = None,
 ) -> HearModel:
@@ -35,9 +37,10 @@ def load_model(
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
-        weights: a safetensors file of ours; a `.pt` file of EfficientAT (DiffRes is then off, `reduction` 0); "random"
-            for random weights (seed 0). Default: the weights that ship for the tier, or random ones, with a warning,
-            if none ship yet.
+        weights: a safetensors file of ours; a `.pt` file of EfficientAT; "random" for random weights (seed 0).
+            Default: the weights that ship for the tier, or random ones, with a warning, if none ship yet.
+        adapter: what puts DiffRes in front of a `.pt` file. Default: the one made for this very file (by its sha256),
+            beside it or among those that ship; where there is none, DiffRes is off (`reduction` 0, with a warning).
         budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
         device: where to run. Default: the CPU.
 
@@ -75,9 +78,19 @@ def load_model(
     if weights is not None:
         digest = _load(network, Path(weights), config.width_mult)
         source = source if source == "shipped" else str(weights)
-        if str(weights).endswith(".pt") and reduction != 0:
-            warnings.warn(f"{weights} has no DiffRes: all frames are kept (reduction=0)", stacklevel=2)
-            reduction = 0.0
+        if str(weights).endswith(".pt"):
+            found = adapter or find_adapter(weights, digest)
+            if found is not None:
+                load_adapter(network, found, digest)
+            elif reduction != 0:
+                warnings.warn(
+                    f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
+                    "`hear-diffres adapt` makes one",
+                    stacklevel=2,
+                )
+                reduction = 0.0
+    if adapter is not None and not str(weights).endswith(".pt"):
+        raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
     model = HearModel(network, config, parts, reduction, hop_ms)
     model.weights_source, model.weights_sha256 = source, digest
     model.eval()

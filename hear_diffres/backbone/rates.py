@@ -1,10 +1,12 @@
-"""Batch normalisation with a set of statistics and affine parameters per reduction rate."""
+"""Layers with a set of parameters per reduction rate: batch normalisation, and the first convolution."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class RateNorm(nn.Module):
@@ -52,7 +54,28 @@ def nearest_rate(rates: Sequence[float], reduction: float) -> int:
 
 
 def select_rate(module: nn.Module, index: int) -> None:
-    """Make every `RateNorm` below `module` use set `index`."""
+    """Make every `RateNorm` and `RateStem` below `module` use set `index`."""
     for child in module.modules():
-        if isinstance(child, RateNorm):
+        if isinstance(child, RateNorm | RateStem):
             child.current = index
+
+
+class RateStem(nn.Conv2d):
+    """A first convolution whose further input channels have a weight per rate; the first channel is shared.
+
+    Args:
+        conv: the convolution to start from, for at least two input channels.
+        count: number of rates; the further channels start at 0.
+    """
+
+    def __init__(self, conv: nn.Conv2d, count: int):
+        stride, padding = conv.stride[0], int(conv.padding[0])
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], stride, padding, bias=False)
+        self.load_state_dict(conv.state_dict())
+        self.current = 0
+        self.extra = nn.Parameter(conv.weight.new_zeros(count, *conv.weight[:, 1:].shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve `[B, C, F, T]` with the current rate's weights."""
+        weight = torch.cat([self.weight[:, :1], self.extra[self.current]], dim=1)
+        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)

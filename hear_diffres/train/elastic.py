@@ -32,15 +32,25 @@ class Elastic(nn.Module):
         teacher: for its widths.
         recipe: taps and weights of the losses.
         first: the first stage; its maps are where the projections start.
+        aligned: the student is the teacher itself, so that bottlenecks need no projection either.
     """
 
-    def __init__(self, network: Network, teacher: MobileNet, recipe: Recipe, first: Blockwise | None = None):
+    def __init__(
+        self,
+        network: Network,
+        teacher: MobileNet,
+        recipe: Recipe,
+        first: Blockwise | None = None,
+        aligned: bool = False,
+    ):
         super().__init__()
         self.recipe = recipe
         own, theirs = network.backbone.tap_dims, teacher.tap_dims
         names = {f"pooled_{n}": n for n in POOLED} | {f"map_{n}": n for n in recipe.map_taps} | {n: n for n in SE}
         self.matching = Matching(
-            {k: own[n] for k, n in names.items()}, {k: theirs[n] for k, n in names.items()}, always=SE
+            {k: own[n] for k, n in names.items()},
+            {k: theirs[n] for k, n in names.items()},
+            always=() if aligned else SE,
         )
         if first is not None:
             self._start_from(first, names)

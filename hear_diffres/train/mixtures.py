@@ -33,7 +33,9 @@ class Mixer:
         self.shards, self.procedural = list(shards), procedural
         self.frontend = LogMel()
         weights = np.array([max(s.hours, 1e-3) ** 0.5 for s in self.shards])
-        self.weights = weights / weights.sum()
+        self.weights = weights / weights.sum() if self.shards else weights
+        if not self.shards:
+            self.procedural = 1.0
         self.max_sources = max_sources
         self.rng = np.random.default_rng(seed)
 
@@ -94,7 +96,7 @@ class Mixer:
         """One mixture, `[frames, n_mels]` float32 natural log."""
         rng = self.rng
         n = 1 + int(rng.choice(self.max_sources, p=_source_probabilities(self.max_sources)))
-        total = np.zeros((frames, self.shards[0].mel.shape[1]), np.float32)
+        total = np.zeros((frames, self.frontend.n_mels), np.float32)
         reference = 0.0
         for index in range(n):
             source = self._source(frames)

@@ -64,7 +64,7 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
     Batch `step` is drawn from a generator seeded by (seed, step), so training resumes on the same stream.
 
     Args:
-        cache: folder of shards.
+        cache: folder of shards; empty for procedural audio alone.
         recipe: what to draw.
         seed: of this stage.
         first_step: where to go on.
@@ -82,7 +82,8 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         recipe = self.recipe
-        mixer = Mixer(load_corpus(self.cache), self.seed, recipe.max_sources, recipe.procedural)
+        shards = load_corpus(self.cache) if self.cache else []
+        mixer = Mixer(shards, self.seed, recipe.max_sources, recipe.procedural)
         teacher = Teacher(*self.teacher) if self.teacher else None
         info = torch.utils.data.get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -114,7 +115,7 @@ class Source:
     """Where training clips and their answers come from.
 
     Attributes:
-        cache: folder of shards.
+        cache: folder of shards; empty for procedural audio alone.
         teacher: checkpoint published by EfficientAT.
         teacher_tier: its tier.
         workers: processes that mix audio; on a CPU they run the teacher too.

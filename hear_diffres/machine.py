@@ -9,7 +9,7 @@ import subprocess
 
 import torch
 
-import hear_diffres
+from . import __version__
 
 
 def describe() -> dict[str, str]:
@@ -27,7 +27,7 @@ def describe() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "hear_diffres": hear_diffres.__version__,
+        "hear_diffres": __version__,
         "date": datetime.date.today().isoformat(),
         "commit": git.stdout.strip() or "unknown",
     }

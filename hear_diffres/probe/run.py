@@ -1,0 +1,192 @@
+"""Probe a model on labelled audio: embed, classify, beside the controls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..hear import HearModel
+from ..loading import load_model
+from ..machine import describe
+from .classify import cross_validate
+from .controls import Uniform, on_averaged_mel
+from .sets import ProbeSet
+
+_MAX_SECONDS = 10  # probes hear the first ten seconds of a clip
+_BATCH_SECONDS = 80.0
+_Embed = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The clips of a set as one array.
+
+    Attributes:
+        samples: int16, all clips on end.
+        starts, lengths: of each clip, samples.
+    """
+
+    samples: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, data: ProbeSet, cache: Path | None = None) -> Decoded:
+        """Decode, or read what an earlier call left in `cache`."""
+        path = cache / f"{data.name}.npz" if cache else None
+        if path and path.exists():
+            saved = np.load(path)
+            if len(saved["lengths"]) == len(data.clips):
+                return cls(saved["samples"], saved["starts"], saved["lengths"])
+        limit = _MAX_SECONDS * HearModel.sample_rate
+        parts = [(clip[:limit].clip(-1, 1) * 32767).astype(np.int16) for clip in data.audio()]
+        lengths = np.array([len(part) for part in parts])
+        out = cls(np.concatenate(parts), np.cumsum(lengths) - lengths, lengths)
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part.npz")
+            np.savez(part, samples=out.samples, starts=out.starts, lengths=out.lengths)
+            os.replace(part, path)
+        return out
+
+    def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """Rows, padded audio and lengths, clips of like length together."""
+        order = np.argsort(self.lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            stop = start + 1
+            while stop < len(order) and (stop + 1 - start) * self.lengths[order[stop]] <= _BATCH_SECONDS * 32_000:
+                stop += 1
+            rows = order[start:stop]
+            lengths = self.lengths[rows]
+            audio = np.zeros((len(rows), lengths.max()), np.float32)
+            for line, row in enumerate(rows):
+                clip = self.samples[self.starts[row] : self.starts[row] + self.lengths[row]]
+                audio[line, : len(clip)] = clip.astype(np.float32) / 32767
+            yield rows, torch.from_numpy(audio), torch.from_numpy(lengths)
+            start = stop
+
+    def embed(self, function: _Embed, size: int) -> np.ndarray:
+        """`[n_clips, size]` float32."""
+        out = np.zeros((len(self.lengths), size), np.float32)
+        for rows, audio, lengths in self.batches():
+            out[rows] = function(audio, lengths).numpy()
+        return out
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        name: how the row is called.
+        size: of the vectors.
+        embed: audio and lengths to vectors.
+    """
+
+    name: str
+    size: int
+    embed: _Embed
+
+
+def at_rate(model: HearModel, name: str, rate: float) -> Variant:
+    """`model` with `rate` of the frames removed."""
+
+    def embed(audio: Tensor, lengths: Tensor) -> Tensor:
+        model.reduction = rate
+        return model.get_scene_embeddings(audio, lengths)
+
+    return Variant(name, model.scene_embedding_size, embed)
+
+
+def variants(
+    model: str,
+    *,
+    weights: str | None = None,
+    embedding: str = "block+mels",
+    rates: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
+    budget: str | None = None,
+    controls: bool = False,
+) -> tuple[HearModel, list[Variant]]:
+    """The rows for a model: its rates and, if asked for, the same weights averaging, and the same net untrained."""
+    net = load_model(model, weights=weights, embedding=embedding, budget=budget, reduction=rates[0])
+    rows = [at_rate(net, f"{rate:.0%}", rate) for rate in rates]
+    if controls:
+        averaging = load_model(model, weights=weights, embedding=embedding, budget=budget, reduction=rates[0])
+        averaging.network.compressor.add_module("model", Uniform())
+        untrained = load_model(model, weights="random", embedding=embedding)
+        rows += [at_rate(averaging, f"same weights, averaging, {rate:.0%}", rate) for rate in rates if rate > 0]
+        rows.append(at_rate(untrained, "untrained, 50%", 0.5))
+    return net, rows
+
+
+def published_variants(path: str, embedding: str = "block+mels") -> tuple[HearModel, list[Variant]]:
+    """The rows for EfficientAT's published network: all frames, and averaged mel power."""
+    net = load_model(path, embedding=embedding, reduction=0.0)
+    rows = [at_rate(net, "all frames", 0.0)]
+    for factor in (2, 4):
+
+        def averaged(audio: Tensor, lengths: Tensor, factor: int = factor) -> Tensor:
+            return on_averaged_mel(net, audio, lengths, factor)
+
+        rows.append(Variant(f"mel power averaged, {1 - 1 / factor:.0%}", net.scene_embedding_size, averaged))
+    return net, rows
+
+
+def probe(
+    rows: Sequence[Variant],
+    sets: Sequence[ProbeSet],
+    *,
+    mlp_seeds: int = 0,
+    cache: Path | None = None,
+    report: Callable[[str, str, dict[str, dict[str, float]]], None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Set name to row name to classifier to scores.
+
+    Args:
+        rows: what to compare.
+        sets: labelled audio.
+        mlp_seeds: train the HEAR MLP too, with this many seeds.
+        cache: folder for decoded audio.
+        report: called with set, row and scores as they come.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for data in sets:
+        clips = Decoded.of(data, cache)
+        table[data.name] = {}
+        for row in rows:
+            vectors = clips.embed(row.embed, row.size)
+            scores = cross_validate(vectors, data.labels, data.groups, mlp_seeds=mlp_seeds)
+            table[data.name][row.name] = scores
+            if report:
+                report(data.name, row.name, scores)
+    return table
+
+
+def save(path: Path, model: HearModel, embedding: str, table: dict[str, dict[str, Any]]) -> None:
+    """Write a result as JSON; what the file holds for the same weights already stays in it."""
+    record: dict[str, Any] = {
+        "machine": describe(),
+        "model": model.config.name,
+        "weights_sha256": model.weights_sha256,
+        "embedding": embedding,
+        "results": {},
+    }
+    if path.exists():
+        old = json.loads(path.read_text())
+        if all(old.get(key) == record[key] for key in ("model", "weights_sha256", "embedding")):
+            record["results"] = old["results"]
+    for name, rows in table.items():
+        record["results"].setdefault(name, {}).update(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(part, path)

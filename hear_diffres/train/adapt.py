@@ -1,0 +1,80 @@
+"""Self-distillation of an adapter: a published network behind DiffRes learns what it says itself of all frames."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..adapter import SUFFIX, is_ours, make_adaptable, save_adapter
+from ..backbone import MobileNet
+from ..published import load_published
+from ..registry import build_network, get_config
+from ..weights import sha256
+from .elastic import Elastic, taps_of
+from .loop import Loop, ramp
+from .picture import draw_logs
+from .recipe import Recipe
+from .stream import Source
+
+
+def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None) -> Path:
+    """Train the adapter of `source.teacher` until the recipe's clips are seen, resuming from what `run` holds.
+
+    Only the adapter's own parameters move; the published convolutions and rate 0 stay as they are.
+
+    Args:
+        recipe: `reductions` are the rates above 0 to adapt to.
+        source: audio (an empty `cache`: procedural audio alone) and the published file.
+        run: folder of this run.
+        max_seconds: stop after this long, with a checkpoint.
+
+    Returns:
+        The adapter, `NAME.adapter.safetensors` in `run`.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    where = torch.device(source.device)
+    config = get_config(source.teacher_tier)
+    network = build_network(config)
+    network.backbone.load_state_dict(load_published(source.teacher, config.width_mult, 3), strict=False)
+    make_adaptable(network, (0.0, *recipe.reductions))
+    network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.backbone.classifier.dropout.p = 0.0
+    network.train()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(is_ours(name))
+    losses = Elastic(network, MobileNet(config.width_mult), recipe, aligned=True).to(where).train()
+    loop = Loop(
+        run, "adapt", network, losses, clips=recipe.clips, lr=recipe.lr,
+        schedule=functools.partial(
+            ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
+        ),
+        weight_decay=0.0, ema=recipe.ema, clip_norm=5.0, device=where,
+    )  # fmt: skip
+    base = sha256(source.teacher)
+    path = run / Path(source.teacher).with_suffix(SUFFIX).name
+
+    def save() -> None:
+        record: dict[str, Any] = {
+            "kind": "adapter", "model": config.name, "base": Path(source.teacher).name, "base_sha256": base,
+            "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
+        }  # fmt: skip
+        save_adapter(path, loop.average.state, record)
+
+    batches = source.batches(recipe, recipe.seed, loop.step, taps_of(recipe))
+    loop.train(batches, functools.partial(losses.losses, network), max_seconds, save)
+    draw_logs(run)
+    return path
+
+
+def recipe_for(model: str, rates: tuple[float, ...], clips: int, procedural_only: bool, seed: int = 0) -> Recipe:
+    """What `hear-diffres adapt` uses: the shared recipe with few clips and an own learning rate."""
+    base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=5e-3, decay_share=0.5, ema=0.998)
+    return replace(base, reductions=rates, procedural=1.0 if procedural_only else base.procedural)
