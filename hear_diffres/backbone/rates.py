@@ -73,9 +73,11 @@ class RateStem(nn.Conv2d):
         super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], stride, padding, bias=False)
         self.load_state_dict(conv.state_dict())
         self.current = 0
-        self.extra = nn.Parameter(conv.weight.new_zeros(count, *conv.weight[:, 1:].shape))
+        # Flat, because `channels_last` knows tensors of four axes only.
+        self.extra = nn.Parameter(conv.weight.new_zeros(count, conv.out_channels, conv.weight[0, 1:].numel()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `[B, C, F, T]` with the current rate's weights."""
-        weight = torch.cat([self.weight[:, :1], self.extra[self.current]], dim=1)
+        further = self.extra[self.current].reshape(self.weight[:, 1:].shape)
+        weight = torch.cat([self.weight[:, :1], further], dim=1)
         return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
