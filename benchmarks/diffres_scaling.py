@@ -16,8 +16,8 @@ import torch
 
 from hear_diffres import DiffRes
 from hear_diffres.compression import warp_matrix
-
 from hear_diffres.machine import peak_megabytes
+
 from .timing import compare
 
 BANDS, RATE = 128, 0.5

@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from hear_diffres import HearModel, load_model
 from hear_diffres.audio import read_audio
-from hear_diffres.network import normalise
-
 from hear_diffres.machine import describe
+from hear_diffres.network import normalise
 
 
 class Uniform(nn.Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from . import diffres_scaling, stages, timestamps
 from hear_diffres.machine import describe
+
+from . import diffres_scaling, stages, timestamps
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -77,12 +77,14 @@ def load_adapter(network: Network, path: str | Path, base_sha256: str) -> None:
     if card.get("base_sha256") != base_sha256:
         raise WeightsError(f"{path}: made for another checkpoint (sha256 {card.get('base_sha256')}, not {base_sha256})")
     if "norm_rates" not in state:
-        raise WeightsError(f"{path}: no adapter (norm_rates is missing)")
+        raise WeightsError(f"{path}: none of an adapter's tensors (norm_rates is missing)")
     make_adaptable(network, [float(rate) for rate in state["norm_rates"]])
     expected = {name: value for name, value in network.state_dict().items() if is_ours(name)}
     wrong = sorted(expected.keys() ^ state.keys())
     if wrong or any(state[name].shape != value.shape for name, value in expected.items()):
-        raise WeightsError(f"{path}: does not fit this tier ({wrong[:3] or 'shapes differ'})")
+        raise WeightsError(
+            f"{path}: does not fit this tier ({f'missing or unexpected: {wrong[:3]}' if wrong else 'a shape differs'})"
+        )
     network.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()}, strict=False)
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise WeightsError(f"{path}: not finite")
+        raise WeightsError(f"{path}: holds NaN or infinity")

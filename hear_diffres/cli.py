@@ -278,7 +278,10 @@ def probe(
                 model, weights=weights, embedding=embedding, rates=chosen, budget=budget, controls=controls
             )
         for one in data:
-            table = run_probe(rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report)
+            table = run_probe(
+                rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report,
+                problem=lambda text: typer.echo(f"bad file: {text}", err=True),
+            )  # fmt: skip
             if output is not None:
                 save(output, net, embedding, table)
     except (HearDiffResError, ConfigError, ValueError) as error:

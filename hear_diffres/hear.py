@@ -62,6 +62,7 @@ class HearModel(nn.Module):
         reduction: may be changed at any time.
         weights_source: "shipped", "random", or the path of the file.
         weights_sha256: of the weights file, or "" for random weights.
+        adapter_sha256: of the adapter in front of a published file, or "".
     """
 
     sample_rate: int = 32_000
@@ -77,7 +78,7 @@ class HearModel(nn.Module):
         self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
         self.frontend = LogMel(self.sample_rate, config.n_mels, config.hop_length)
         self.network = network
-        self.weights_source, self.weights_sha256 = "random", ""
+        self.weights_source, self.weights_sha256, self.adapter_sha256 = "random", "", ""
         self.chunk_frames = CHUNK_SECONDS * self.sample_rate // config.hop_length
         self.reduction = reduction
         size = embedding.size(network.backbone, config.n_mels)

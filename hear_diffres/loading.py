@@ -61,7 +61,7 @@ def load_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         network = build_network(config, reduction, budget)
-    source, digest = "random", ""
+    source, digest, adapter_digest = "random", "", ""
     if weights is None:
         weights = weight_files.shipped(config.name)
         if weights is None:
@@ -82,6 +82,7 @@ def load_model(
             found = adapter or find_adapter(weights, digest)
             if found is not None:
                 load_adapter(network, found, digest)
+                adapter_digest = weight_files.sha256(found)
             elif reduction != 0:
                 warnings.warn(
                     f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
@@ -92,7 +93,7 @@ def load_model(
     if adapter is not None and not str(weights).endswith(".pt"):
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
     model = HearModel(network, config, parts, reduction, hop_ms)
-    model.weights_source, model.weights_sha256 = source, digest
+    model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest
     model.eval()
     return model if device is None else model.to(device)
 

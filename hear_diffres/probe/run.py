@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import AudioFileError
 from ..hear import HearModel
 from ..loading import load_model
 from ..machine import describe
@@ -31,12 +32,13 @@ class Decoded:
 
     Attributes:
         samples: int16, all clips on end.
-        starts, lengths: of each clip, samples.
+        lengths: of each clip, samples; 0 where a file is broken.
+        bad: what is wrong with those.
     """
 
     samples: np.ndarray
-    starts: np.ndarray
     lengths: np.ndarray
+    bad: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: ProbeSet, cache: Path | None = None) -> Decoded:
@@ -45,21 +47,26 @@ class Decoded:
         if path and path.exists():
             saved = np.load(path)
             if len(saved["lengths"]) == len(data.clips):
-                return cls(saved["samples"], saved["starts"], saved["lengths"])
-        limit = _MAX_SECONDS * HearModel.sample_rate
-        parts = [(clip[:limit].clip(-1, 1) * 32767).astype(np.int16) for clip in data.audio()]
-        lengths = np.array([len(part) for part in parts])
-        out = cls(np.concatenate(parts), np.cumsum(lengths) - lengths, lengths)
+                return cls(saved["samples"], saved["lengths"], tuple(map(str, saved["bad"])))
+        parts, bad = [], []
+        for clip in data.audio(_MAX_SECONDS):
+            if isinstance(clip, AudioFileError):
+                bad.append(str(clip))
+                clip = np.zeros(0, np.float32)
+            parts.append((clip.clip(-1, 1) * 32767).astype(np.int16))
+        out = cls(np.concatenate(parts), np.array([len(part) for part in parts]), tuple(bad))
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part.npz")
-            np.savez(part, samples=out.samples, starts=out.starts, lengths=out.lengths)
-            os.replace(part, path)
+            part_path = path.with_suffix(".part.npz")
+            np.savez(part_path, samples=out.samples, lengths=out.lengths, bad=np.array(out.bad, dtype=str))
+            os.replace(part_path, path)
         return out
 
     def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """Rows, padded audio and lengths, clips of like length together."""
+        starts = np.cumsum(self.lengths) - self.lengths
         order = np.argsort(self.lengths, kind="stable")
+        order = order[self.lengths[order] > 0]
         start = 0
         while start < len(order):
             stop = start + 1
@@ -69,13 +76,13 @@ class Decoded:
             lengths = self.lengths[rows]
             audio = np.zeros((len(rows), lengths.max()), np.float32)
             for line, row in enumerate(rows):
-                clip = self.samples[self.starts[row] : self.starts[row] + self.lengths[row]]
+                clip = self.samples[starts[row] : starts[row] + self.lengths[row]]
                 audio[line, : len(clip)] = clip.astype(np.float32) / 32767
             yield rows, torch.from_numpy(audio), torch.from_numpy(lengths)
             start = stop
 
     def embed(self, function: _Embed, size: int) -> np.ndarray:
-        """`[n_clips, size]` float32."""
+        """`[n_clips, size]` float32, zeros for broken clips."""
         out = np.zeros((len(self.lengths), size), np.float32)
         for rows, audio, lengths in self.batches():
             out[rows] = function(audio, lengths).numpy()
@@ -148,6 +155,7 @@ def probe(
     mlp_seeds: int = 0,
     cache: Path | None = None,
     report: Callable[[str, str, dict[str, dict[str, float]]], None] | None = None,
+    problem: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Set name to row name to classifier to scores.
 
@@ -157,14 +165,19 @@ def probe(
         mlp_seeds: train the HEAR MLP too, with this many seeds.
         cache: folder for decoded audio.
         report: called with set, row and scores as they come.
+        problem: called with what is wrong with a broken file; such clips are left out.
     """
     table: dict[str, dict[str, Any]] = {}
     for data in sets:
         clips = Decoded.of(data, cache)
+        if problem:
+            for text in clips.bad:
+                problem(text)
+        good = clips.lengths > 0
         table[data.name] = {}
         for row in rows:
-            vectors = clips.embed(row.embed, row.size)
-            scores = cross_validate(vectors, data.labels, data.groups, mlp_seeds=mlp_seeds)
+            vectors = clips.embed(row.embed, row.size)[good]
+            scores = cross_validate(vectors, data.labels[good], data.groups[good], mlp_seeds=mlp_seeds)
             table[data.name][row.name] = scores
             if report:
                 report(data.name, row.name, scores)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import read_audio
-from ..errors import ConfigError
+from ..errors import AudioFileError, ConfigError
 
 _Row = tuple[tuple[Path, ...], str, str]
 
@@ -34,10 +34,15 @@ class ProbeSet:
     labels: np.ndarray
     groups: np.ndarray
 
-    def audio(self) -> Iterator[np.ndarray]:
-        """The clips decoded: float32, mono, 32 kHz."""
+    def audio(self, max_seconds: float) -> Iterator[np.ndarray | AudioFileError]:
+        """The start of every clip, float32, mono, 32 kHz; in place of a broken one, the error."""
         for pieces in self.clips:
-            yield np.concatenate([read_audio(piece) for piece in pieces])
+            try:
+                whole = np.concatenate([read_audio(piece) for piece in pieces])
+            except AudioFileError as error:
+                yield error
+            else:
+                yield whole[: int(max_seconds * 32_000)]
 
 
 def _esc10(folder: Path) -> Iterator[_Row]:

@@ -43,11 +43,13 @@ class Matching(nn.Module):
 
     Args:
         student_dims, teacher_dims: channels of each feature matched.
-        always: features projected even where widths are equal.
+        always: features projected even where widths are equal, on to the standardised teacher feature (some of
+            whose channels may be dead: no raw error could be weighed for them).
     """
 
     def __init__(self, student_dims: Mapping[str, int], teacher_dims: Mapping[str, int], always: Collection[str] = ()):
         super().__init__()
+        self.always = frozenset(always)
         self.projections = nn.ModuleDict(
             {
                 name: nn.Conv1d(student_dims[name], teacher_dims[name], 1)
@@ -62,9 +64,13 @@ class Matching(nn.Module):
         stats = cast(Standardise, self.stats[name])
         if self.training:
             stats.update(teacher)
+        if name in self.always:
+            teacher = (teacher - stats.mean.reshape(1, -1, *([1] * (teacher.ndim - 2)))) * stats.scale(teacher.ndim)
         if name in self.projections:
             student = self.projections[name](student.flatten(2) if student.ndim > 2 else student.unsqueeze(2))
             student = student.reshape(teacher.shape)
+        if name in self.always:
+            return (student - teacher).square().mean()
         return ((student - teacher) * stats.scale(teacher.ndim)).square().mean()
 
 
