@@ -4,12 +4,47 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
 RESULTS = Path(__file__).resolve().parent / "results"
+SETS = {
+    "esc10": "ESC-10",
+    "esc50_16k": "ESC-50, 16 kHz",
+    "fsdd": "digits",
+    "arabic_words": "words",
+    "arabic_speakers": "speakers",
+    "mridangam_stroke": "strokes",
+    "mridangam_tonic": "tonic",
+    "instrument": "instrument",
+    "pitch": "pitch",
+}
+PUBLISHED = "probe_published"
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A result of `hear-diffres probe`, or None."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def score(result: dict[str, Any] | None, data: str, row: str, classifier: str = "logistic") -> float | None:
+    """Mean accuracy on a set, or on `mean`: over all sets."""
+    if result is None:
+        return None
+    if data == "mean":
+        values = [score(result, name, row, classifier) for name in SETS]
+        return None if None in values else sum(v for v in values if v is not None) / len(values)
+    scores = result["results"].get(data, {}).get(row, {}).get(classifier)
+    return scores["mean"] if scores else None
+
+
+def text(value: float | None) -> str:
+    """A score, or a dash."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def tiers() -> str:
@@ -17,57 +52,78 @@ def tiers() -> str:
     speed = json.loads((RESULTS / "speed.json").read_text())
     machine = speed["machine"]
     head = "".join(f" {rate:.0%} |" for rate in REDUCTIONS)
-    lines = [
-        f"| tier | parameters | MMAC/s at{head} size | ms, 0 % | ms, 50 % | ms, 75 % | ESC-10, 50 % | weights |",
-    ]
+    lines = [f"| tier | parameters | MMAC/s at{head} size | ms, 0 % | ms, 50 % | ms, 75 % | weights |"]
     lines.append("|---" * (lines[0].count("|") - 1) + "|")
     for name in list_models():
         cost = cost_of(get_config(name))
         macs = " | ".join(f"{value / 1e6:.1f}" for value in cost.macs.values())
         times = [speed["stages"][f"{name}, {rate} removed"]["all, from samples"] for rate in ("0%", "50%", "75%")]
-        result = RESULTS / f"esc10_{name}.json"
-        score = "-"
-        if result.exists():
-            scores = json.loads(result.read_text())["accuracy"]
-            score = f"{scores[f'{name}, 50% of frames removed, block budget']['mean']:.3f}"
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
-        cells += [*(f"{t:.2f}" for t in times), score, "yes" if shipped(name) else "none yet"]
+        cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines.append("")
     lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}.")
     return "\n".join(lines)
 
 
-def scores(name: str) -> str:
-    """Probe results of a tier, a column per data set."""
-    columns = {}
-    for path in sorted(RESULTS.glob(f"*_{name}.json")):
-        columns[path.stem.removesuffix(f"_{name}")] = json.loads(path.read_text())
-    rows = list(next(iter(columns.values()))["accuracy"])
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for row in rows:
-        values = [column["accuracy"].get(row) for column in columns.values()]
-        lines.append(
-            f"| {row} | "
-            + " | ".join(f"{v['mean']:.3f} ± {v['std_over_folds']:.3f}" if v else "-" for v in values)
-            + " |"
-        )
-    machine = next(iter(columns.values()))["machine"]
-    lines += ["", f"± is over folds. {machine['date']}, commit {machine['commit']}."]
+def rates() -> str:
+    """Tier by rate: mean over the probe sets, ESC-10 and ESC-50."""
+    names = ("mean", "esc10", "esc50_16k")
+    head = "".join(f" {title} {rate:.0%} |" for title in ("mean", "ESC-10", "ESC-50") for rate in REDUCTIONS)
+    lines = [f"| tier |{head}", "|---" * (1 + 3 * len(REDUCTIONS)) + "|"]
+    for name in list_models():
+        result = read(f"probe_{name}")
+        if result:
+            cells = [text(score(result, data, f"{rate:.0%}")) for data in names for rate in REDUCTIONS]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def fill(text: str, mark: str, table: str) -> str:
+def rows() -> list[tuple[str, str, str]]:
+    """Title, result and row of the long table."""
+    out = [(f"{name}, 50 %", f"probe_{name}", "50%") for name in list_models() if read(f"probe_{name}")]
+    out += [("mn04, 75 %", "probe_mn04", "75%"), ("mn04, all frames", "probe_mn04", "0%")]
+    for rate in ("50%", "75%"):
+        out.append((f"control: mn04's weights, averaging, {rate}", "probe_mn04", f"same weights, averaging, {rate}"))
+    for name, title in (("average", "averaging"), ("hop", "longer hop"), ("bands", "fewer mel bands")):
+        for rate in ("50%", "75%"):
+            if read(f"probe_mn04_{name}"):
+                out.append((f"control: mn04 trained with {title}, {rate}", f"probe_mn04_{name}", rate))
+    out.append(("control: mn04 untrained, 50 %", "probe_mn04", "untrained, 50%"))
+    out.append(("published mn04, all frames", PUBLISHED, "all frames"))
+    for rate in ("25%", "50%", "75%"):
+        if read("probe_adapter_mn04"):
+            out.append((f"published mn04 + adapter, {rate}", "probe_adapter_mn04", rate))
+    for rate in ("50%", "75%"):
+        out.append((f"control: published, mel power averaged, {rate}", PUBLISHED, f"mel power averaged, {rate}"))
+    return out
+
+
+def sets() -> str:
+    """Every row on every probe set."""
+    lines = ["| | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
+    for title, name, row in rows():
+        result = read(name)
+        cells = [text(score(result, data, row)) for data in ("mean", *SETS)]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    machine = (read("probe_mn04") or {})["machine"]
+    return "\n".join([*lines, "", f"{machine['processor']}, {machine['date']}, commit {machine['commit']}."])
+
+
+def fill(page: str, mark: str, table: str) -> str:
     """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
-    before, rest = text.split(f"<!-- {mark} -->", 1)
+    before, rest = page.split(f"<!-- {mark} -->", 1)
     after = rest.split(f"<!-- /{mark} -->", 1)[1]
     return f"{before}<!-- {mark} -->\n{table}\n<!-- /{mark} -->{after}"
 
 
+def filled(page: str) -> str:
+    """The README with its tables as the results have them."""
+    for mark, table in (("tiers", tiers()), ("rates", rates()), ("sets", sets())):
+        page = fill(page, mark, table)
+    return page
+
+
 if __name__ == "__main__":
     readme = RESULTS.parents[1] / "README.md"
-    text = fill(readme.read_text(), "tiers", tiers())
-    for name in list_models():
-        if f"<!-- scores {name} -->" in text:
-            text = fill(text, f"scores {name}", scores(name))
-    readme.write_text(text)
+    readme.write_text(filled(readme.read_text()))

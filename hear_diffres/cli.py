@@ -22,6 +22,7 @@ app = typer.Typer(
 Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists them.")]
 Reduction = Annotated[float, typer.Option(help="Share of frames that DiffRes removes, 0 to below 1.")]
 Weights = Annotated[str | None, typer.Option(help='Weights file (.safetensors, EfficientAT .pt) or "random".')]
+Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (default: the one made for it, if any).")]
 EmbeddingName = Annotated[str, typer.Option(help="Parts joined by +: mels block all_block se all_se e1 clf logits.")]
 Budget = Annotated[str | None, typer.Option(help='How DiffRes spends its bins: "block" (per second) or "clip".')]
 
@@ -244,6 +245,7 @@ def probe(
         list[str], typer.Option("--set", help="NAME=FOLDER of a known set, or a CSV file path,label,fold.")
     ],
     weights: Weights = None,
+    adapter: Adapter = None,
     embedding: EmbeddingName = "block+mels",
     rates: Annotated[str, typer.Option(help="Rates, joined by commas.")] = "0,0.25,0.5,0.75",
     budget: Budget = None,
@@ -275,8 +277,9 @@ def probe(
         else:
             chosen = [float(rate) for rate in rates.split(",")]
             net, rows = variants(
-                model, weights=weights, embedding=embedding, rates=chosen, budget=budget, controls=controls
-            )
+                model, weights=weights, adapter=adapter, embedding=embedding, rates=chosen, budget=budget,
+                controls=controls,
+            )  # fmt: skip
         for one in data:
             table = run_probe(
                 rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report,
@@ -337,15 +340,14 @@ def adapt(
 def ship(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     cache: Annotated[Path, typer.Option(help="Corpus it was trained on.")],
-    scores: Annotated[list[Path], typer.Option(help="Results of benchmarks.probe, one file per data set.")],
+    scores: Annotated[Path, typer.Option(help="Result of `hear-diffres probe` for these weights.")],
     folder: Annotated[Path, typer.Option(help="Where to put weights and card.")] = Path("weights"),
 ) -> None:
     """Put a run's weights into weights/ with a card: data and licences, recipe, commit, scores, limits."""
     from .train.card import ship as ship_run
 
     try:
-        results = {path.stem: json.loads(path.read_text()) for path in scores}
-        typer.echo(str(ship_run(run, cache, results, folder)))
+        typer.echo(str(ship_run(run, cache, json.loads(scores.read_text()), folder)))
     except (HearDiffResError, OSError, json.JSONDecodeError) as error:
         raise _fail(error) from error
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .backbone import BackboneOutput, MobileNet
 from .backbone.rates import nearest_rate, select_rate, split_norms
-from .compression import CompressionOutput, DiffRes
+from .compression import CompressionOutput, Compressor
 
 # EfficientAT's constants: the picture a backbone sees is (ln power + 4.5) / 5.
 _SHIFT, _SCALE = 4.5, 5.0
@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     norm_rates: Tensor  # only where normalisation is split by rate
 
-    def __init__(self, compressor: DiffRes, backbone: MobileNet):
+    def __init__(self, compressor: Compressor, backbone: MobileNet):
         super().__init__()
         self.compressor, self.backbone = compressor, backbone
         self._rates: tuple[float, ...] = ()

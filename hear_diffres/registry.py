@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from .backbone import MobileNet
-from .compression import DiffRes
+from .compression import Compressor, DiffRes, FewerBands, LongerHop
 from .errors import ConfigError
 from .network import Network
 from .resources import resource_folder
@@ -26,7 +26,8 @@ class ModelConfig:
         width_mult: width multiplier of the MobileNet.
         n_mels: mel bands.
         hop_length: samples between frames at 32 kHz.
-        estimator: DiffRes's importance network, "light" or "paper".
+        compressor: "diffres", or a control: "longer_hop", "fewer_bands".
+        estimator: DiffRes's importance network, "light", "paper" or "uniform" (average pooling).
         budget: how DiffRes spends its bins unless told otherwise, "block" or "clip".
         block_frames: frames of a block.
         n_classes: AudioSet classes of the head.
@@ -36,6 +37,7 @@ class ModelConfig:
     width_mult: float
     n_mels: int = 128
     hop_length: int = 320
+    compressor: str = "diffres"
     estimator: str = "light"
     budget: str = "block"
     block_frames: int = 100
@@ -91,15 +93,28 @@ def get_config(name: str) -> ModelConfig:
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:
     """DiffRes and MobileNet of a tier, initialised at random."""
-    compressor = DiffRes(
+    return Network(
+        _build_compressor(config, reduction, budget or config.budget),
+        MobileNet(config.width_mult, DiffRes.feature_channels, config.n_classes),
+    )
+
+
+def _build_compressor(config: ModelConfig, reduction: float, budget: str) -> Compressor:
+    controls: dict[str, type[LongerHop] | type[FewerBands]] = {"longer_hop": LongerHop, "fewer_bands": FewerBands}
+    if config.compressor in controls:
+        return controls[config.compressor](config.n_mels, reduction, config.block_frames, config.frame_ms)
+    if config.compressor != "diffres":
+        raise ConfigError(
+            f"{config.name}: no compressor {config.compressor!r}; there are diffres, {', '.join(controls)}"
+        )
+    return DiffRes(
         1000,
         config.n_mels,
         reduction,
-        budget=budget or config.budget,
+        budget=budget,
         estimator=config.estimator,
         block_frames=config.block_frames,
         # Restarting the position code in both budgets keeps embeddings free of where in a file a sound lies.
         pos_period=config.block_frames,
         frame_ms=config.frame_ms,
     )
-    return Network(compressor, MobileNet(config.width_mult, DiffRes.feature_channels, config.n_classes))

@@ -5,7 +5,10 @@ returns a `CompressionOutput`; `feature_channels` says how many channels its `fe
 """
 
 from .base import CompressionOutput
+from .controls import FewerBands, LongerHop
 from .diffres import DiffRes
 from .warp import warp_matrix
 
-__all__ = ["CompressionOutput", "DiffRes", "warp_matrix"]
+Compressor = DiffRes | LongerHop | FewerBands
+
+__all__ = ["CompressionOutput", "Compressor", "DiffRes", "FewerBands", "LongerHop", "warp_matrix"]

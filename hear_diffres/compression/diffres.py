@@ -32,7 +32,7 @@ class DiffRes(nn.Module):
         learn_pos_emb: make the position code a parameter.
         budget: "clip" spends the bins over the whole clip, as in the paper; "block" spends a fixed number in every
             block of `block_frames`, which makes the result independent of what follows: it can be streamed.
-        estimator: "light" (default, 12 times cheaper) or "paper".
+        estimator: "light" (default, 12 times cheaper), "paper", or "uniform" (average pooling).
         compat: "pydiffres" reproduces the released code, faults included, and its state dict; None mends them
             (water-filling scores, plain maximum, silence relative to the clip, exact bin counts).
         block_frames: frames per block; the position code restarts at each block border.

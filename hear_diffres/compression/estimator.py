@@ -100,13 +100,37 @@ class PaperEstimator(nn.Module):
         return sum(5 * o * (i + o) for i, o in zip(self.channels[:-1], self.channels[1:], strict=True))
 
 
-def make_estimator(name: str, in_f_dim: int) -> LightEstimator | PaperEstimator:
-    """The estimator called `name`: "light" or "paper".
+class UniformEstimator(nn.Module):
+    """Every frame equally important: DiffRes is then average (and maximum) pooling, the free control.
+
+    Shape:
+        - Input: `[B, T, F]`, mask `[B, T]` or none
+        - Output: `[B, T]`
+    """
+
+    def __init__(self, in_f_dim: int):
+        super().__init__()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x.new_zeros(x.shape[:2])
+
+    def macs_per_frame(self) -> int:
+        """None."""
+        return 0
+
+
+Estimator = LightEstimator | PaperEstimator | UniformEstimator
+
+
+def make_estimator(name: str, in_f_dim: int) -> Estimator:
+    """The estimator called `name`: "light", "paper" or "uniform".
 
     >>> make_estimator("paper", 128).macs_per_frame() / make_estimator("light", 128).macs_per_frame() > 12
     True
     """
-    makers: dict[str, type[LightEstimator | PaperEstimator]] = {"light": LightEstimator, "paper": PaperEstimator}
+    makers: dict[str, type[Estimator]] = {
+        "light": LightEstimator, "paper": PaperEstimator, "uniform": UniformEstimator,
+    }  # fmt: skip
     if name not in makers:
         raise ValueError(f"estimator must be one of {', '.join(sorted(makers))}, got {name!r}")
     return makers[name](in_f_dim)

@@ -9,14 +9,6 @@ from ..hear import HearModel
 from ..network import normalise
 
 
-class Uniform(nn.Module):
-    """An estimator that finds every frame equally important: DiffRes then averages."""
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Equal logits `[B, T]` for `[B, T, F]`."""
-        return x.new_zeros(x.shape[:2])
-
-
 @torch.no_grad()
 def on_averaged_mel(model: HearModel, audio: Tensor, lengths: Tensor, factor: int) -> Tensor:
     """Scene embeddings of a published network where the mel power of `factor` neighbouring frames was averaged.

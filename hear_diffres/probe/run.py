@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..compression.estimator import UniformEstimator
 from ..errors import AudioFileError
 from ..hear import HearModel
 from ..loading import load_model
 from ..machine import describe
 from .classify import cross_validate
-from .controls import Uniform, on_averaged_mel
+from .controls import on_averaged_mel
 from .sets import ProbeSet
 
 _MAX_SECONDS = 10  # probes hear the first ten seconds of a clip
@@ -31,7 +32,7 @@ class Decoded:
     """The clips of a set as one array.
 
     Attributes:
-        samples: int16, all clips on end.
+        samples: float32, all clips on end.
         lengths: of each clip, samples; 0 where a file is broken.
         bad: what is wrong with those.
     """
@@ -53,7 +54,7 @@ class Decoded:
             if isinstance(clip, AudioFileError):
                 bad.append(str(clip))
                 clip = np.zeros(0, np.float32)
-            parts.append((clip.clip(-1, 1) * 32767).astype(np.int16))
+            parts.append(clip)
         out = cls(np.concatenate(parts), np.array([len(part) for part in parts]), tuple(bad))
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ class Decoded:
             audio = np.zeros((len(rows), lengths.max()), np.float32)
             for line, row in enumerate(rows):
                 clip = self.samples[starts[row] : starts[row] + self.lengths[row]]
-                audio[line, : len(clip)] = clip.astype(np.float32) / 32767
+                audio[line, : len(clip)] = clip
             yield rows, torch.from_numpy(audio), torch.from_numpy(lengths)
             start = stop
 
@@ -118,17 +119,24 @@ def variants(
     model: str,
     *,
     weights: str | None = None,
+    adapter: Path | None = None,
     embedding: str = "block+mels",
     rates: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
     budget: str | None = None,
     controls: bool = False,
 ) -> tuple[HearModel, list[Variant]]:
     """The rows for a model: its rates and, if asked for, the same weights averaging, and the same net untrained."""
-    net = load_model(model, weights=weights, embedding=embedding, budget=budget, reduction=rates[0])
+
+    def load() -> HearModel:
+        return load_model(
+            model, weights=weights, adapter=adapter, embedding=embedding, budget=budget, reduction=rates[0]
+        )
+
+    net = load()
     rows = [at_rate(net, f"{rate:.0%}", rate) for rate in rates]
     if controls:
-        averaging = load_model(model, weights=weights, embedding=embedding, budget=budget, reduction=rates[0])
-        averaging.network.compressor.add_module("model", Uniform())
+        averaging = load()
+        averaging.network.compressor.add_module("model", UniformEstimator(net.config.n_mels))
         untrained = load_model(model, weights="random", embedding=embedding)
         rows += [at_rate(averaging, f"same weights, averaging, {rate:.0%}", rate) for rate in rates if rate > 0]
         rows.append(at_rate(untrained, "untrained, 50%", 0.5))
@@ -190,12 +198,13 @@ def save(path: Path, model: HearModel, embedding: str, table: dict[str, dict[str
         "machine": describe(),
         "model": model.config.name,
         "weights_sha256": model.weights_sha256,
+        "adapter_sha256": model.adapter_sha256,
         "embedding": embedding,
         "results": {},
     }
     if path.exists():
         old = json.loads(path.read_text())
-        if all(old.get(key) == record[key] for key in ("model", "weights_sha256", "embedding")):
+        if all(old.get(key) == record[key] for key in ("model", "weights_sha256", "adapter_sha256", "embedding")):
             record["results"] = old["results"]
     for name, rows in table.items():
         record["results"].setdefault(name, {}).update(rows)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from ..costs import cost_of
 from ..errors import ConfigError
 from ..registry import get_config
@@ -18,8 +20,8 @@ from ..weights import read_card, sha256
 from .corpus import load_corpus
 
 LIMITS = (
-    "Distilled from one teacher on under 15 hours of audio, speech and orchestral notes two thirds of it: "
-    "sounds, languages and music far from these are known only through the teacher's answers to mixtures.",
+    "Distilled from one teacher on {hours:.0f} hours of audio ({environmental:.1f} of it environmental) and "
+    "synthesised sounds: what is far from these is known only through the teacher's answers to mixtures.",
     "Classes are AudioSet's; logits are not calibrated.",
     "Trained on clips of 1, 2 and 5 seconds.",
 )
@@ -49,43 +51,50 @@ def data_of(cache: str | Path) -> list[dict[str, Any]]:
 def ship(
     run: str | Path, cache: str | Path, scores: Mapping[str, Any], folder: str | Path, licence: str = "MIT"
 ) -> Path:
-    """Copy a run's weights into `folder` with a full card beside them; returns the path of the weights.
+    """Copy a run's weights or adapter into `folder` with a full card beside them; returns the path of the weights.
 
     Args:
         run: folder of a finished run.
         cache: the corpus it was trained on.
-        scores: results of `benchmarks.probe`, stored as they are.
+        scores: a result of `hear-diffres probe`, stored as it is.
         folder: usually `weights/`.
         licence: of the weights.
 
     Raises:
-        ConfigError: the run has no weights yet.
+        ConfigError: the run has no weights yet, or the scores are those of another file.
     """
-    found = sorted(Path(run).glob("mn*.safetensors"))
+    found = sorted(Path(run).glob("*.safetensors"))
     if len(found) != 1:
-        raise ConfigError(f"{run}: expected one file mn*.safetensors, found {len(found)}")
+        raise ConfigError(f"{run}: expected one file *.safetensors, found {len(found)}")
     (source,) = found
     record = read_card(source)
+    is_adapter = record.get("kind") == "adapter"
+    digest = sha256(source)
+    if scores and digest != scores.get("adapter_sha256" if is_adapter else "weights_sha256"):
+        raise ConfigError(f"{source}: the scores are those of another file")
     cost = cost_of(get_config(record["model"]))
     data = data_of(cache)
+    hours = sum(row["hours"] for row in data)
+    environmental = sum(row["hours"] for row in data if row["category"] == "env")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    command = "adapt" if is_adapter else f"train configs/train/{record['model']}.toml"
     card = {
-        "model": record["model"],
-        "sha256": sha256(source),
+        **record,
+        "sha256": digest,
         "licence": licence,
         "parameters": cost.parameters,
         "macs_per_second": {str(rate): round(macs) for rate, macs in cost.macs.items()},
-        "teacher": f"{record['teacher']} of EfficientAT (MIT), in training only; initialised at random",
-        "recipe": record["recipe"],
-        "command": f"hear-diffres train configs/train/{record['model']}.toml",
+        "command": f"hear-diffres {command}",
         "commit": commit or "unknown",
-        "clips_seen": record["clips_seen"],
-        "steps": record["steps"],
-        "hours": round(sum(row["hours"] for row in data), 2),
+        "hours": round(hours, 2),
         "data": data,
         "scores": dict(scores),
-        "limits": list(LIMITS),
+        "limits": [text.format(hours=hours, environmental=environmental) for text in LIMITS],
     }
+    if is_adapter:
+        card["parameters"] = sum(tensor.numel() for tensor in load_file(source).values())
+    else:
+        card["teacher"] = f"{record['teacher']} of EfficientAT (MIT), in training only; initialised at random"
     target = Path(folder) / source.name
     shutil.copyfile(source, target)
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")

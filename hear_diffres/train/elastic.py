@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ..backbone import SE_STAGES, MobileNet
 from ..network import Network
@@ -85,6 +86,8 @@ class Elastic(nn.Module):
             times = compressed.times_ms[:, ::stride]
             grid = torch.arange(target.shape[3], device=target.device) * (FRAME_MS * stride)
             lengths = torch.full((len(times),), times.shape[1], device=times.device)
+            if target.shape[2] != student.shape[2]:  # a control with fewer bands
+                target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
             flat = interpolate(student.flatten(1, 2), times, lengths, grid.expand(len(times), -1))
             maps.append(matching(f"map_{name}", flat.reshape(*student.shape[:3], -1), target))
         teacher = batch["pooled"]
