@@ -81,3 +81,14 @@ class RateStem(nn.Conv2d):
         further = self.extra[self.current].reshape(self.weight[:, 1:].shape)
         weight = torch.cat([self.weight[:, :1], further], dim=1)
         return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+
+
+def freeze_statistics(module: nn.Module) -> None:
+    """Normalise by the running statistics in training too; scale and shift still learn.
+
+    The teacher's answer to a clip does not depend on its batch. A student that normalises by batch statistics can only
+    match it up to their noise, and meets other statistics when it is used.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm2d):
+            child.eval()

@@ -11,6 +11,7 @@ import torch
 
 from ..adapter import SUFFIX, is_ours, make_adaptable, save_adapter
 from ..backbone import MobileNet
+from ..backbone.rates import freeze_statistics
 from ..published import load_published
 from ..registry import build_network, get_config
 from ..weights import sha256
@@ -48,6 +49,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
     network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.backbone.classifier.dropout.p = 0.0
     network.train()
+    freeze_statistics(network.backbone)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(is_ours(name))
     losses = Elastic(network, MobileNet(config.width_mult), recipe, aligned=True).to(where).train()
@@ -76,5 +78,5 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
 
 def recipe_for(model: str, rates: tuple[float, ...], clips: int, procedural_only: bool, seed: int = 0) -> Recipe:
     """What `hear-diffres adapt` uses: the shared recipe with few clips and an own learning rate."""
-    base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=5e-3, decay_share=0.5, ema=0.998)
+    base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=2e-3, decay_share=0.5, ema=0.998)
     return replace(base, reductions=rates, procedural=1.0 if procedural_only else base.procedural)
