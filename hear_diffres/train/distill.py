@@ -7,10 +7,13 @@ import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..backbone import MobileNet
+from ..backbone.rates import freeze_statistics
 from ..network import Network
 from ..registry import build_network, get_config
 from ..weights import save_weights
@@ -60,6 +63,8 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     if recipe.norms == "per_rate":
         network.split_rates(recipe.reductions)
         network.to(where)
+    if recipe.blockwise_clips:
+        freeze_statistics(network.backbone)
     second = Elastic(network, teacher, recipe, first).to(where).train()
     loop = Loop(
         run, "elastic", network, second, clips=recipe.clips, lr=recipe.lr,
@@ -96,12 +101,19 @@ def _blockwise(
         weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
     )  # fmt: skip
     seed = 2 * recipe.seed
+    free_clips = recipe.blockwise_free_share * recipe.blockwise_clips
+
+    def losses(batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        if loop.clips >= free_clips:
+            freeze_statistics(network.backbone)
+        return first.losses(network, batch)
+
     if loop.step == 0:
         batches = source.batches(recipe, seed, 0, BLOCK_TAPS)
         first.maps.fit([batch["maps"] for batch in islice(batches, _FIT_BATCHES)])
     if not loop.finished:
         batches = source.batches(recipe, seed, loop.step, BLOCK_TAPS)
-        loop.train(batches, functools.partial(first.losses, network), max_seconds)
+        loop.train(batches, losses, max_seconds)
     if loop.finished:
         network.load_state_dict(loop.average.state)
     return loop.finished

@@ -19,6 +19,7 @@ class Recipe:
         seed: of weights, mixtures and rates.
         blockwise_clips: clips of the first stage (`train.blockwise`); 0 leaves it out.
         blockwise_lr: its peak learning rate.
+        blockwise_free_share: share of them after which batch normalisation keeps to its running statistics.
         clips: clips of the second stage (`train.elastic`); may be raised later, training resumes.
         batch_seconds: audio per step, in seconds.
         crop_seconds: clip lengths, one drawn per step.
@@ -29,7 +30,8 @@ class Recipe:
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
         budgets: DiffRes budgets, one drawn per step.
         ema: decay of the running average of the weights, which is what ships.
-        norms: batch normalisation "shared" by all rates, or a set "per_rate".
+        norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
+            keeps to the first one's running statistics).
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
         loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
@@ -41,10 +43,11 @@ class Recipe:
     seed: int = 0
     blockwise_clips: int = 60_000
     blockwise_lr: float = 4e-3
+    blockwise_free_share: float = 0.4
     clips: int = 200_000
-    batch_seconds: float = 160.0
+    batch_seconds: float = 80.0
     crop_seconds: tuple[float, ...] = (5.0, 5.0, 5.0, 2.0, 1.0)
-    lr: float = 3e-3
+    lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup_clips: int = 5_000
     decay_share: float = 0.3
