@@ -30,6 +30,7 @@ class Shard:
         category: "env", "music", "speech", "instrument" or "mixed".
         mel: `[frames, n_mels]` float16, natural log.
         starts, counts: first frame and number of frames of each clip.
+        kept: which clips of the shard's list these are; those under a tenth of a second are left out.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Shard:
     mel: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
+    kept: np.ndarray
 
     @property
     def hours(self) -> float:
@@ -96,7 +98,7 @@ def load_corpus(folder: str | Path) -> list[Shard]:
         mel = np.load(folder / f"{name}.mel.npy", mmap_mode="r")
         keep = counts >= 10  # a tenth of a second
         starts = np.cumsum(counts) - counts
-        shards.append(Shard(name, meta.get("category", "mixed"), mel, starts[keep], counts[keep]))
+        shards.append(Shard(name, meta.get("category", "mixed"), mel, starts[keep], counts[keep], np.flatnonzero(keep)))
     if not shards:
         raise ConfigError(f"{folder}: no shards (NAME.npy + NAME.json) here")
     return shards

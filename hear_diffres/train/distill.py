@@ -20,6 +20,7 @@ from ..weights import save_weights
 from .blockwise import TAPS as BLOCK_TAPS
 from .blockwise import Blockwise
 from .elastic import Elastic, taps_of
+from .extra import label_counts
 from .loop import Loop, ramp
 from .picture import draw_logs
 from .recipe import Recipe
@@ -65,7 +66,8 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
         network.to(where)
     if recipe.blockwise_clips:
         freeze_statistics(network.backbone)
-    second = Elastic(network, teacher, recipe, first).to(where).train()
+    labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
+    second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()
     loop = Loop(
         run, "elastic", network, second, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
@@ -83,7 +85,7 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
         save_weights(weights, loop.average.state, record)
 
     left = None if max_seconds is None else max(0.0, max_seconds - (time.monotonic() - started))
-    batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, taps_of(recipe))
+    batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, taps_of(recipe), extra=True)
     loop.train(batches, functools.partial(second.losses, network), left, save)
     draw_logs(run)
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from ..backbone import SE_STAGES, MobileNet
 from ..network import Network
 from ..timing import interpolate
 from .blockwise import Blockwise
+from .extra import ExtraHeads
 from .losses import Matching, logit_loss
 from .recipe import Recipe
 from .stream import FRAME_MS, Taps
@@ -34,6 +36,7 @@ class Elastic(nn.Module):
         recipe: taps and weights of the losses.
         first: the first stage; its maps are where the projections start.
         aligned: the student is the teacher itself, so that bottlenecks need no projection either.
+        labels: classes of each label set that the recipe's extra targets need.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Elastic(nn.Module):
         recipe: Recipe,
         first: Blockwise | None = None,
         aligned: bool = False,
+        labels: Mapping[str, int] | None = None,
     ):
         super().__init__()
         self.recipe = recipe
@@ -53,6 +57,7 @@ class Elastic(nn.Module):
             {k: theirs[n] for k, n in names.items()},
             always=() if aligned else SE,
         )
+        self.heads = ExtraHeads(own, labels or {}, recipe.extra)
         if first is not None:
             self._start_from(first, names)
 
@@ -98,5 +103,7 @@ class Elastic(nn.Module):
             "maps": torch.stack(maps).mean(),
             "guide": compressed.guide_loss.mean(),
         }
+        if self.heads.heads:
+            parts |= self.heads.losses(pooled, batch["extra"])
         total = torch.stack([recipe.loss.get(name, 0.0) * value for name, value in parts.items()]).sum()
         return total, {**parts, "activeness": compressed.activeness.mean()}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..frontend import LogMel
 from .corpus import Shard
+from .extra import AnnotatedShard
 from .synth import RATE, synthesise
 
 FLOOR = 1e-5  # the constant under LogMel's logarithm
@@ -27,9 +28,22 @@ class Mixer:
         seed: of the generator; equal seeds give equal clips.
         max_sources: sounds in one clip, 1 to this many.
         procedural: share of sounds that are synthesised (`synth`) instead of drawn from a shard.
+        annotations: shards with extra targets.
+        annotated: share of clips whose first and loudest sound comes from those.
     """
 
-    def __init__(self, shards: Sequence[Shard], seed: int, max_sources: int = 3, procedural: float = 0.0):
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        seed: int,
+        max_sources: int = 3,
+        procedural: float = 0.0,
+        annotations: Sequence[AnnotatedShard] = (),
+        annotated: float = 0.0,
+    ):
+        self.annotations, self.annotated = list(annotations), annotated
+        hours = np.array([max(a.shard.hours, 1e-3) ** 0.5 for a in self.annotations])
+        self.annotation_weights = hours / hours.sum() if self.annotations else hours
         self.shards, self.procedural = list(shards), procedural
         self.frontend = LogMel()
         weights = np.array([max(s.hours, 1e-3) ** 0.5 for s in self.shards])
@@ -71,6 +85,21 @@ class Mixer:
                 out[:, shift:] = 0
         return self._filtered(out)
 
+    def _annotated_source(self, frames: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """One recording as it is, at a random place, and its extra targets."""
+        rng = self.rng
+        annotated = self.annotations[rng.choice(len(self.annotations), p=self.annotation_weights)]
+        shard = annotated.shard
+        clip = int(rng.integers(len(shard.starts)))
+        count, start = int(shard.counts[clip]), int(shard.starts[clip])
+        length = min(count, frames)
+        offset = int(rng.integers(0, count - length + 1))
+        position = int(rng.integers(0, frames - length + 1))
+        out = np.zeros((frames, shard.mel.shape[1]), np.float32)
+        piece = shard.mel[start + offset : start + offset + length].astype(np.float32)
+        out[position : position + length] = np.maximum(np.exp(piece) - FLOOR, 0.0)
+        return self._filtered(out), annotated.targets(clip, offset, length)
+
     def _synthetic(self, frames: int) -> np.ndarray:
         samples = torch.from_numpy(synthesise(self.rng, frames * self.frontend.hop_length / RATE))
         with torch.no_grad():
@@ -92,28 +121,39 @@ class Mixer:
         noise = rng.gamma(np.broadcast_to(shape, (frames, n_mels))) / shape
         return (noise * np.exp(level)).astype(np.float32)
 
-    def clip(self, frames: int) -> np.ndarray:
-        """One mixture, `[frames, n_mels]` float32 natural log."""
+    def clip(self, frames: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """One mixture, `[frames, n_mels]` float32 natural log, and the extra targets of its loudest sound."""
         rng = self.rng
+        targets: dict[str, np.ndarray] = {}
+        solo = bool(self.annotations) and rng.random() < self.annotated
         n = 1 + int(rng.choice(self.max_sources, p=_source_probabilities(self.max_sources)))
         total = np.zeros((frames, self.frontend.n_mels), np.float32)
         reference = 0.0
         for index in range(n):
-            source = self._source(frames)
+            if solo and index == 0:
+                source, targets = self._annotated_source(frames)
+            else:
+                source = self._source(frames)
             peak = float(source.mean(1).max()) + 1e-8
             if index == 0:  # near the recorded level; the others up to 18 dB below it or 3 above
                 reference, gain = peak, 1.0
             else:
-                gain = float(np.exp(rng.uniform(-4.1, 0.7))) * reference / peak
+                loudest = -1.5 if solo else 0.7
+                gain = float(np.exp(rng.uniform(loudest - 4.8, loudest))) * reference / peak
             total += gain * source
         total *= np.exp(rng.normal(0.0, 1.4), dtype=np.float32)  # overall level, about 6 dB
         if rng.random() < 0.25:
             total += self._noise(*total.shape)
-        return np.log(total + FLOOR)
+        return np.log(total + FLOOR), targets
 
     def batch(self, size: int, frames: int) -> Tensor:
         """`[size, frames, n_mels]` float32 natural log."""
-        return torch.from_numpy(np.stack([self.clip(frames) for _ in range(size)]))
+        return self.batch_with_targets(size, frames)[0]
+
+    def batch_with_targets(self, size: int, frames: int) -> tuple[Tensor, list[dict[str, np.ndarray]]]:
+        """A batch, and the extra targets of each clip."""
+        clips = [self.clip(frames) for _ in range(size)]
+        return torch.from_numpy(np.stack([mel for mel, _ in clips])), [targets for _, targets in clips]
 
 
 def _source_probabilities(n: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import ConfigError
 
+EXTRA = ("f0", "notes", "speaker", "words", "note", "instrument")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -34,8 +36,9 @@ class Recipe:
             keeps to the first one's running statistics).
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
+        annotated: share of clips whose loudest sound has extra targets (`train.extra`).
         loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
-            `guide` (DiffRes).
+            `guide` (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`, `instrument`.
         map_taps: stages whose feature maps the student matches.
     """
 
@@ -57,10 +60,16 @@ class Recipe:
     norms: str = "per_rate"
     procedural: float = 0.1
     max_sources: int = 3
+    annotated: float = 0.0
     loss: dict[str, float] = field(
         default_factory=lambda: {"logits": 20.0, "pooled": 1.0, "se": 0.3, "maps": 1.0, "guide": 0.1}
     )
     map_taps: tuple[str, ...] = ("block3", "block5", "block8", "block11", "block13", "block15")
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """Extra targets with a weight."""
+        return tuple(name for name in EXTRA if self.loss.get(name, 0) > 0)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
@@ -76,6 +85,9 @@ class Recipe:
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown or "model" not in values:
             raise ConfigError(f"{path}: " + (f"unknown keys {sorted(unknown)}" if unknown else "no key `model`"))
+        losses = values.get("loss", {}).keys() - {"logits", "pooled", "se", "maps", "guide", *EXTRA}
+        if losses:
+            raise ConfigError(f"{path}: no losses {sorted(losses)}")
         if values.get("norms", "shared") not in ("shared", "per_rate"):
             raise ConfigError(f"{path}: norms must be 'shared' or 'per_rate', got {values['norms']!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -17,6 +17,7 @@ from ..network import normalise
 from ..published import load_published
 from ..registry import get_config
 from .corpus import load_corpus
+from .extra import collate, load_annotations
 from .mixtures import Mixer
 from .recipe import Recipe
 
@@ -70,11 +71,20 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         first_step: where to go on.
         teacher: path and tier of the network to ask, or None: whoever takes the batches asks it (on a GPU).
         taps: what to ask it for.
+        extra: draw annotated sounds, with their targets, as the recipe says.
     """
 
     def __init__(
-        self, cache: str, recipe: Recipe, seed: int, first_step: int, teacher: tuple[str, str] | None, taps: Taps
+        self,
+        cache: str,
+        recipe: Recipe,
+        seed: int,
+        first_step: int,
+        teacher: tuple[str, str] | None,
+        taps: Taps,
+        extra: bool = False,
     ):
+        self.extra = extra
         self.cache, self.recipe, self.seed, self.first_step = cache, recipe, seed, first_step
         self.teacher, self.taps = teacher, taps
 
@@ -83,7 +93,10 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         torch.set_flush_denormal(True)
         recipe = self.recipe
         shards = load_corpus(self.cache) if self.cache else []
-        mixer = Mixer(shards, self.seed, recipe.max_sources, recipe.procedural)
+        extra = recipe.extra if self.extra else ()
+        annotations = load_annotations(self.cache, shards, extra) if extra else []
+        annotated = recipe.annotated if extra else 0.0
+        mixer = Mixer(shards, self.seed, recipe.max_sources, recipe.procedural, annotations, annotated)
         teacher = Teacher(*self.teacher) if self.teacher else None
         info = torch.utils.data.get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -92,12 +105,14 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
             rng = np.random.default_rng([self.seed, step])
             crop = float(rng.choice(recipe.crop_seconds))
             mixer.rng = rng
-            mel = mixer.batch(max(1, round(recipe.batch_seconds / crop)), round(crop * 1000 / FRAME_MS))
+            size, frames = max(1, round(recipe.batch_seconds / crop)), round(crop * 1000 / FRAME_MS)
+            mel, targets = mixer.batch_with_targets(size, frames)
             yield {
                 "step": step,
                 "reduction": float(rng.choice(recipe.reductions)),
                 "budget": str(rng.choice(recipe.budgets)),
                 "mel": mel,
+                "extra": collate(targets, extra),
                 **(teacher(mel, self.taps) if teacher else {}),
             }
             step += workers
@@ -128,12 +143,14 @@ class Source:
     workers: int = 1
     device: str = "cpu"
 
-    def batches(self, recipe: Recipe, seed: int, first_step: int, taps: Taps) -> Iterator[dict[str, Any]]:
-        """Batches from `first_step` on, with the teacher's answers, on the device."""
+    def batches(
+        self, recipe: Recipe, seed: int, first_step: int, taps: Taps, extra: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Batches from `first_step` on, with the teacher's answers, on the device; with extra targets if asked."""
         where = torch.device(self.device)
         local = where.type == "cpu"
         asked = (self.teacher, self.teacher_tier)
-        stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps)
+        stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps, extra)
         prefetch = 4 if self.workers else None
         teacher = None
         if not local:
