@@ -159,7 +159,7 @@ def test_second_stage_starts_where_the_first_ended(cache, teacher):
     first = Blockwise(network, theirs)
     second = Elastic(network, theirs, Recipe("mn04"), first).eval()
     target = torch.randn(2, theirs.tap_dims["block5"], 4, 6)
-    assert float(second.matching("map_block5", first.maps(5, target), target)) < 1e-8
+    assert second.matching("map_block5", first.maps(5, target), target).item() < 1e-8
     assert torch.equal(second.matching.projections["pooled_e1"].weight, first.matching.projections["e1"].weight)
 
 

@@ -1,0 +1,51 @@
+"""What the commands share: options, and how they fail."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import HearDiffResError, UntrainedWeightsWarning
+
+if TYPE_CHECKING:
+    from ..hear import HearModel
+
+app = typer.Typer(
+    help="Audio embeddings: log-mel, DiffRes, MobileNetV3.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists them.")]
+Reduction = Annotated[float, typer.Option(help="Share of frames that DiffRes removes, 0 to below 1.")]
+Weights = Annotated[str | None, typer.Option(help='Weights file (.safetensors, EfficientAT .pt) or "random".')]
+Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (default: the one made for it, if any).")]
+EmbeddingName = Annotated[str, typer.Option(help="Parts joined by +: mels block all_block se all_se e1 clf logits.")]
+Budget = Annotated[str | None, typer.Option(help='How DiffRes spends its bins: "block" (per second) or "clip".')]
+
+
+def fail(message: object, code: int = 2) -> typer.Exit:
+    """The exit to raise, its reason said on stderr."""
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(code)
+
+
+def load(
+    model: str, reduction: float, embedding: str, hop_ms: float, weights: str | None, budget: str | None, device: str
+) -> HearModel:
+    """A model, or exit code 2 with the reason; random weights only where they are asked for."""
+    from ..loading import load_model
+
+    with warnings.catch_warnings():
+        # An archive embedded with random weights would be worthless: refuse instead of warning.
+        warnings.simplefilter("error", UntrainedWeightsWarning)
+        try:
+            return load_model(
+                model, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget,
+                device=device,
+            )  # fmt: skip
+        except UntrainedWeightsWarning as error:
+            raise fail(error) from error
+        except (HearDiffResError, ValueError, TypeError, RuntimeError) as error:
+            raise fail(error) from error

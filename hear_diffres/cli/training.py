@@ -1,0 +1,173 @@
+"""Commands for those who train and judge: train, annotate, adapt, probe, ship."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import HearDiffResError
+from .common import Adapter, Budget, EmbeddingName, Weights, app, fail
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, e.g. configs/train/mn04.toml.")],
+    teacher: Annotated[Path, typer.Option(help="Checkpoint published by EfficientAT (mn04_as_mAP_432.pt).")],
+    run: Annotated[Path, typer.Option(help="Folder of this run; training resumes from it.")],
+    cache: Annotated[Path, typer.Option(help="Folder of decoded shards.")],
+    audio: Annotated[Path | None, typer.Option(help="Folder of audio to decode into the cache first.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that mix audio and run the teacher.", min=0)] = 1,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, ready to resume.")] = None,
+) -> None:
+    """Distil a published network into a tier behind DiffRes."""
+    from ..published import published_tier
+    from ..train.corpus import build_shards
+    from ..train.distill import distill
+    from ..train.recipe import Recipe
+    from ..train.stream import Source
+
+    try:
+        plan = Recipe.load(recipe)
+        if audio is not None:
+            for name, problem in build_shards(audio, cache):
+                typer.echo(f"bad file: {name}: {problem}", err=True)
+        seconds = None if max_minutes is None else max_minutes * 60
+        source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
+        path = distill(plan, source, run, max_seconds=seconds)
+    except HearDiffResError as error:
+        raise fail(error) from error
+    typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")
+
+
+@app.command()
+def probe(
+    model: Annotated[str, typer.Argument(help="Tier, file NAME.toml, or a checkpoint published by EfficientAT (.pt).")],
+    sets: Annotated[
+        list[str], typer.Option("--set", help="NAME=FOLDER of a known set, or a CSV file path,label,fold.")
+    ],
+    weights: Weights = None,
+    adapter: Adapter = None,
+    embedding: EmbeddingName = "block+mels",
+    rates: Annotated[str, typer.Option(help="Rates, joined by commas.")] = "0,0.25,0.5,0.75",
+    budget: Budget = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Averaging with the same weights, and no training.")
+    ] = False,
+    mlp_seeds: Annotated[int, typer.Option(help="Also train the HEAR MLP, with this many seeds.", min=0)] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded audio.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file; sets are added to it.")] = None,
+) -> None:
+    """Judge embeddings: shallow classifiers on labelled audio, folds or speakers held out."""
+    import torch
+
+    from ..errors import ConfigError
+    from ..probe.run import probe as run_probe
+    from ..probe.run import published_variants, save, variants
+    from ..probe.sets import load_set
+
+    torch.set_flush_denormal(True)
+
+    def report(name: str, row: str, scores: dict[str, dict[str, float]]) -> None:
+        texts = (f"{key} {value['mean']:.3f} +- {value['std_over_groups']:.3f}" for key, value in scores.items())
+        typer.echo(f"{name:17} {row:34} {'   '.join(texts)}")
+
+    try:
+        data = [load_set(text) for text in sets]
+        if model.endswith(".pt") and weights is None:
+            net, rows = published_variants(model, embedding)
+        else:
+            chosen = [float(rate) for rate in rates.split(",")]
+            net, rows = variants(
+                model, weights=weights, adapter=adapter, embedding=embedding, rates=chosen, budget=budget,
+                controls=controls,
+            )  # fmt: skip
+        for one in data:
+            table = run_probe(
+                rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report,
+                problem=lambda text: typer.echo(f"bad file: {text}", err=True),
+            )  # fmt: skip
+            if output is not None:
+                save(output, net, embedding, table)
+    except (HearDiffResError, ConfigError, ValueError) as error:
+        raise fail(error) from error
+
+
+@app.command()
+def annotate(
+    cache: Annotated[Path, typer.Argument(help="Folder of decoded shards.")],
+    tool: Annotated[str, typer.Option(help="f0 (torchcrepe), notes (basic-pitch) or speaker (Resemblyzer).")],
+    max_hours: Annotated[float | None, typer.Option(help="Of each shard, no more than this.")] = None,
+) -> None:
+    """Ask an extra teacher about a corpus, once; recipes with that loss then learn from it."""
+    from ..train.annotate import annotate as run
+
+    try:
+        for name, hours in run(cache, tool, max_hours):
+            typer.echo(f"{name}: {hours:.2f} h")
+    except HearDiffResError as error:
+        raise fail(error) from error
+
+
+@app.command()
+def adapt(
+    file: Annotated[Path, typer.Argument(help="Checkpoint published by EfficientAT (.pt), any tier.")],
+    reduction: Annotated[str, typer.Option(help="Rates to adapt to, joined by commas.")] = "0.25,0.5,0.75",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Adapter (default: beside FILE).")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Folder of audio (default: procedural audio).")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded shards, made from --audio or earlier.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of this run; it resumes (default: beside FILE).")] = None,
+    clips: Annotated[int, typer.Option(help="Training clips.", min=1)] = 60_000,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that mix audio and run the teacher.", min=0)] = 1,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, ready to resume.")] = None,
+) -> None:
+    """Put DiffRes in front of a published checkpoint: train a small adapter, the file stays as it is."""
+    import shutil
+
+    from ..adapter import SUFFIX
+    from ..published import published_tier
+    from ..train.adapt import adapt as train_adapter
+    from ..train.adapt import recipe_for
+    from ..train.corpus import build_shards
+    from ..train.stream import Source
+
+    try:
+        tier = published_tier(file)
+        rates = tuple(sorted({float(rate) for rate in reduction.split(",")} - {0.0}))
+        if not rates or rates[0] < 0 or rates[-1] >= 1:
+            raise ValueError(f"--reduction must be rates above 0 and below 1, got {reduction!r}")
+        folder = run or file.with_suffix(".adapt")
+        if audio is not None:
+            cache = cache or folder / "cache"
+            for name, problem in build_shards(audio, cache):
+                typer.echo(f"bad file: {name}: {problem}", err=True)
+        source = Source(str(cache or ""), str(file), tier, workers, device)
+        recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
+        seconds = None if max_minutes is None else max_minutes * 60
+        made = train_adapter(recipe, source, folder, max_seconds=seconds)
+        target = output or file.with_suffix(SUFFIX)
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
+    except (HearDiffResError, ValueError) as error:
+        raise fail(error) from error
+    typer.echo(str(target))
+
+
+@app.command()
+def ship(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    cache: Annotated[Path, typer.Option(help="Corpus it was trained on.")],
+    scores: Annotated[Path, typer.Option(help="Result of `hear-diffres probe` for these weights.")],
+    folder: Annotated[Path, typer.Option(help="Where to put weights and card.")] = Path("weights"),
+) -> None:
+    """Put a run's weights into weights/ with a card: data and licences, recipe, commit, scores, limits."""
+    from ..train.card import ship as ship_run
+
+    try:
+        typer.echo(str(ship_run(run, cache, json.loads(scores.read_text()), folder)))
+    except (HearDiffResError, OSError, json.JSONDecodeError) as error:
+        raise fail(error) from error

@@ -1,0 +1,168 @@
+"""Commands for those who embed: embed, models, plot, nearest."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import HearDiffResError
+from .common import Budget, EmbeddingName, Model, Reduction, Weights, app, fail, load
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files and folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    model: Model = "mn10",
+    reduction: Reduction = 0.5,
+    embedding: EmbeddingName = "block+mels",
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="One row per time step, not per file.")] = False,
+    hop_ms: Annotated[float, typer.Option(help="Milliseconds between time steps.")] = 50.0,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in one batch.", min=1.0)] = 120.0,
+    weights: Weights = None,
+    budget: Budget = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+) -> None:
+    """Embed audio files and folders into a Parquet table: file, start_s, end_s, embedding.
+
+    Finished files survive a kill: the same command goes on. A file that cannot be read is named, the others are
+    written, and the exit code is 1.
+    """
+    from tqdm import tqdm
+
+    from .. import __version__
+    from ..archive import embed_files, find_audio
+    from ..audio import duration
+
+    if output.exists() and not overwrite:
+        raise fail(f"{output} is there already; use --overwrite, or another name")
+    if not output.parent.is_dir():
+        raise fail(f"{output.parent}: no such folder")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    net = load(model, reduction, embedding, hop_ms, weights, budget, device)
+    try:
+        files = find_audio(paths)
+    except HearDiffResError as error:
+        raise fail(error) from error
+    metadata = {
+        "model": model, "reduction": str(net.reduction), "embedding": embedding, "budget": net.budget,
+        "weights": net.weights_source, "weights_sha256": net.weights_sha256, "sample_rate": str(net.sample_rate),
+        "timestamps": str(timestamps), "hop_ms": str(net.hop_ms) if timestamps else "",
+        "package": f"hear_diffres {__version__}",
+    }  # fmt: skip
+    hours = sum(map(duration, files)) / 3600
+    started, heard = time.monotonic(), 0.0
+    with tqdm(total=len(files), unit="file", desc=f"{hours:.2f} h of audio") as bar:
+
+        def progress(name: str, seconds: float, reason: str | None) -> None:
+            nonlocal heard
+            heard += seconds
+            if reason:
+                tqdm.write(f"bad file: {reason}")
+            speed = heard / max(1e-9, time.monotonic() - started)
+            bar.set_postfix_str(f"{heard / 3600:.2f} h, {speed:.0f} x real time")
+            bar.update()
+
+        try:
+            report = embed_files(
+                files, output, net, timestamps=timestamps, batch_seconds=batch_seconds, metadata=metadata,
+                progress=progress,
+            )  # fmt: skip
+        except ValueError as error:
+            raise fail(error) from error
+    typer.echo(
+        f"{output}: {report.rows} rows from {report.done + report.skipped} files"
+        f" ({report.skipped} from an earlier run), {len(report.failed)} bad"
+    )
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help='Shell pattern, e.g. "mn0*".')] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """List the tiers: parameters, MACs per second of audio at each rate, embedding sizes, weights, licence."""
+    from ..costs import cost_of
+    from ..embedding import EMBEDDINGS
+    from ..registry import REDUCTIONS, get_config, list_models
+    from ..weights import read_card, shipped
+
+    shown = ("block+mels", *EMBEDDINGS)
+    costs = {name: cost_of(get_config(name), shown) for name in list_models(pattern)}
+    files = {name: shipped(name) for name in costs}
+    licences = {name: read_card(file).get("licence", "") if file else "" for name, file in files.items()}
+    if not costs:
+        raise fail(f"no model matches {pattern!r}")
+    if as_json:
+        rows = [
+            {
+                "model": name,
+                "parameters": cost.parameters,
+                "macs_per_second": {str(rate): macs for rate, macs in cost.macs.items()},
+                "embedding_sizes": cost.embedding_sizes,
+                "weights": str(files[name].name) if files[name] else None,  # type: ignore[union-attr]
+                "licence": licences[name] or None,
+            }
+            for name, cost in costs.items()
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    typer.echo("MMAC per second of audio (DiffRes + MobileNet) when DiffRes removes ... of the frames; embedding sizes")
+    rates = "".join(f"{f'{rate:.0%}':>8}" for rate in REDUCTIONS)
+    sizes = "".join(f"{name:>11}" for name in shown)
+    typer.echo(f"{'model':6}{'params':>9}{rates} |{sizes} | weights")
+    for name, cost in costs.items():
+        macs = "".join(f"{value / 1e6:8.2f}" for value in cost.macs.values())
+        sizes = "".join(f"{value:11d}" for value in cost.embedding_sizes.values())
+        file = files[name]
+        typer.echo(
+            f"{name:6}{cost.parameters / 1e6:8.2f}M{macs} |{sizes} | "
+            + (f"{file.name} ({licences[name]})" if file else "none yet")
+        )
+
+
+@app.command()
+def plot(
+    file: Annotated[Path, typer.Argument(help="Audio file; its first 10 s are shown.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Picture (default: FILE.diffres.png).")] = None,
+    model: Model = "mn04",
+    reduction: Reduction = 0.5,
+    weights: Weights = None,
+    budget: Budget = None,
+) -> None:
+    """Draw what DiffRes keeps of a file: log-mel, importance, compressed spectrogram, resolution encoding."""
+    import torch
+
+    from ..audio import read_audio
+    from ..plot import plot_diffres
+
+    net = load(model, reduction, "mels", 50.0, weights, budget, "cpu")
+    try:
+        audio = torch.from_numpy(read_audio(file)[: 10 * net.sample_rate])[None]
+        path = plot_diffres(audio, net, output or file.with_suffix(".diffres.png"), title=file.name)
+    except (HearDiffResError, ImportError) as error:
+        raise fail(error) from error
+    typer.echo(str(path))
+
+
+@app.command()
+def nearest(
+    table: Annotated[Path, typer.Argument(help="Parquet table written by `embed`.")],
+    count: Annotated[int, typer.Option("-k", help="Neighbours per row.", min=1)] = 1,
+) -> None:
+    """Print which rows of a table are nearest to which: cosine similarity of standardised embeddings."""
+    from ..neighbours import nearest_rows
+
+    for name, others in nearest_rows(table, count):
+        typer.echo(f"{name:28} " + "   ".join(f"{other} ({similarity:.2f})" for other, similarity in others))
