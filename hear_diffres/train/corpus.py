@@ -58,11 +58,11 @@ def clip_frames(lengths: np.ndarray, hop: int) -> np.ndarray:
     return 1 + (np.maximum(lengths, 1) - 1) // hop
 
 
-def make_mel(folder: Path, name: str) -> None:
-    """Write `NAME.mel.npy` beside `NAME.npy`."""
+def make_mel(folder: Path, name: str, device: torch.device | None = None) -> None:
+    """Write `NAME.mel.npy` beside `NAME.npy`, computed on `device`."""
     audio = np.load(folder / f"{name}.npy", mmap_mode="r")
     clips = json.loads((folder / f"{name}.json").read_text())["clips"]
-    front = LogMel()
+    front = LogMel().to(device)
     counts = clip_frames(np.array([c[1] for c in clips]), front.hop_length)
     out = np.empty((int(counts.sum()), front.n_mels), np.float16)
     row = 0
@@ -72,14 +72,14 @@ def make_mel(folder: Path, name: str) -> None:
                 last = min(int(count), first + _CHUNK)
                 a, b = front.chunk_samples(first, last)
                 samples = np.asarray(audio[start + a : start + min(b, length)], np.float32) / 32768
-                mel = front(torch.from_numpy(samples)[None], n_frames=last - first, at_start=first == 0)
-                out[row + first : row + last] = mel[0].T.half().numpy()
+                mel = front(torch.from_numpy(samples)[None].to(device), n_frames=last - first, at_start=first == 0)
+                out[row + first : row + last] = mel[0].T.half().cpu().numpy()
             row += int(count)
     _save_atomically(folder / f"{name}.mel.npy", out)
 
 
-def load_corpus(folder: str | Path) -> list[Shard]:
-    """Every shard of a folder, log-mel made where it is missing.
+def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[Shard]:
+    """Every shard of a folder, log-mel made where it is missing (on `device`).
 
     Raises:
         ConfigError: the folder holds no shard (`hear-diffres train --audio` makes them).
@@ -91,7 +91,7 @@ def load_corpus(folder: str | Path) -> list[Shard]:
         if not (folder / f"{name}.npy").exists():
             continue
         if not (folder / f"{name}.mel.npy").exists():
-            make_mel(folder, name)
+            make_mel(folder, name, device)
         meta = json.loads(path.read_text())
         lengths = np.array([c[1] for c in meta["clips"]])
         counts = clip_frames(lengths, LogMel().hop_length)

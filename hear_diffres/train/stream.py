@@ -149,6 +149,8 @@ class Source:
         """Batches from `first_step` on, with the teacher's answers, on the device; with extra targets if asked."""
         where = torch.device(self.device)
         local = where.type == "cpu"
+        if self.cache:  # what is missing is made here, once, and not by every worker
+            load_corpus(self.cache, where)
         asked = (self.teacher, self.teacher_tier)
         stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps, extra)
         prefetch = 4 if self.workers else None
