@@ -1,0 +1,95 @@
+"""`hear-diffres adapt`, `probe` and `ship` from end to end, on a teacher with random weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from hear_diffres import load_model
+from hear_diffres.backbone import MobileNet
+from hear_diffres.cli import app
+from hear_diffres.published import load_published
+from hear_diffres.samples import RATE, make
+from hear_diffres.train.adapt import adapt, recipe_for
+from hear_diffres.train.loop import read_log
+from hear_diffres.train.stream import Source
+from hear_diffres.weights import read_card, sha256
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def base(tmp_path, published_names):
+    torch.manual_seed(1)
+    net = MobileNet(0.1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        net(torch.randn(4, 1, 128, 100), taps={"e1"})
+    torch.save(published_names(net), tmp_path / "mn01_as.pt")
+    return tmp_path / "mn01_as.pt"
+
+
+def test_only_the_adapter_moves(base, tmp_path):
+    digest = sha256(base)
+    recipe = recipe_for("mn01", (0.5,), 64, procedural_only=True)
+    recipe = replace(recipe, batch_seconds=8.0, crop_seconds=(1.0,), warmup_clips=8)
+    path = adapt(recipe, Source("", str(base), "mn01", workers=0), tmp_path / "run")
+    stored, theirs = load_file(path), load_published(base, 0.1, 3)
+    assert stored["norm_rates"].tolist() == [0.0, 0.5] and sha256(base) == digest
+    assert float(stored["backbone.stem.conv.extra"][1].abs().max()) > 0
+    assert float(stored["backbone.stem.conv.extra"][0].abs().max()) == 0
+    norm = stored["backbone.last.norm.rates.1.running_mean"].float()
+    assert torch.allclose(norm, theirs["last.norm.running_mean"], atol=1e-2)  # statistics stay, scale and shift move
+    assert not torch.equal(stored["backbone.last.norm.rates.1.weight"].float(), theirs["last.norm.weight"])
+    card = read_card(path)
+    assert card["base_sha256"] == digest and card["clips_seen"] >= 64
+    assert next(read_log(tmp_path / "run" / "adapt.csv"))["lr"] > 0
+
+
+def test_commands_from_adapting_to_shipping(base, tmp_path):
+    audio = tmp_path / "audio" / "own"
+    audio.mkdir(parents=True)
+    lines = ["path,label,fold"]
+    for kind in ("bird", "engine", "rain"):
+        for seed in range(4):
+            soundfile.write(audio / f"{kind}{seed}.wav", make(kind, seed, 1.2), RATE)
+            lines.append(f"{kind}{seed}.wav,{kind},{seed % 2}")
+    (audio / "index.csv").write_text("\n".join(lines))
+    run = tmp_path / "run"
+    arguments = ["adapt", str(base), "--reduction", "0.5", "--audio", str(audio.parent), "--run", str(run)]
+    done = RUNNER.invoke(app, [*arguments, "--clips", "48", "--workers", "0"])
+    assert done.exit_code == 0, done.output
+    adapter = base.with_suffix(".adapter.safetensors")
+    model = load_model(str(base), reduction=0.5)
+    assert model.reduction == 0.5 and model.adapter_sha256 == sha256(adapter)
+    scores = tmp_path / "scores.json"
+    probe = ["probe", "mn01", "--weights", str(base), "--rates", "0,0.5", "--set", str(audio / "index.csv")]
+    done = RUNNER.invoke(app, [*probe, "-o", str(scores)])
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(scores.read_text())["results"]["index"]) == {"0%", "50%"}
+    ship = ["ship", str(run), "--cache", str(run / "cache"), "--folder", str(tmp_path / "out")]
+    (tmp_path / "out").mkdir()
+    done = RUNNER.invoke(app, [*ship, "--scores", str(scores)])
+    assert done.exit_code == 0, done.output
+    card = read_card(tmp_path / "out" / adapter.name)
+    assert card["sha256"] == sha256(tmp_path / "out" / adapter.name) == sha256(adapter)
+    assert card["scores"]["results"] and card["parameters"] < 20_000 and card["data"][0]["licence"] == "unknown"
+    scores.write_text(json.dumps(json.loads(scores.read_text()) | {"adapter_sha256": "0"}))
+    done = RUNNER.invoke(app, [*ship, "--scores", str(scores)])
+    assert done.exit_code == 2 and "another file" in done.output
+
+
+def test_bad_requests_are_named(base, tmp_path):
+    for arguments in (["--reduction", "0"], ["--reduction", "1.5"], ["--reduction", "half"]):
+        done = RUNNER.invoke(app, ["adapt", str(base), *arguments])
+        assert done.exit_code == 2 and "error" in done.output
+    done = RUNNER.invoke(app, ["adapt", str(tmp_path / "none.pt")])
+    assert done.exit_code == 2 and "no such file" in done.output
