@@ -70,5 +70,7 @@ class Network(nn.Module):
         if self._rates:
             rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
             select_rate(self.backbone, nearest_rate(self._rates, rate))
-        out = self.backbone(self.picture(compressed), bins, taps=taps, keep_frequency=keep_frequency)
+        out = self.backbone(
+            self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency
+        )
         return out, compressed

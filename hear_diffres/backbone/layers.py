@@ -6,38 +6,58 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class TimeMask:
-    """How much of the time axis of a batch of feature maps is valid.
+    """How much of the time axis of a batch of feature maps is valid, and how long each step lasts.
 
     Attributes:
         lengths: `[B]` valid steps.
-        mask: `[B, 1, 1, T]` 1 where valid, else 0.
+        mask: `[B, 1, 1, T]` 1 where valid, else 0; None where all steps of all clips are.
+        weights: `[B, T]` how much each step counts in a mean over time, 0 where not valid.
     """
 
     lengths: Tensor
-    mask: Tensor
+    mask: Tensor | None
+    weights: Tensor
 
     @classmethod
-    def of(cls, lengths: Tensor, n_steps: int, dtype: torch.dtype) -> TimeMask:
-        """From valid lengths `[B]` and the length of the time axis."""
-        valid = torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)
-        return cls(lengths, valid.to(dtype).reshape(len(lengths), 1, 1, n_steps))
+    def of(cls, lengths: Tensor | None, durations: Tensor | None, x: Tensor) -> TimeMask | None:
+        """For `x` `[B, C, F, T]`: valid lengths `[B]` and durations `[B, T]`, either or both may be None."""
+        if lengths is None and durations is None:
+            return None
+        n_steps = x.shape[3]
+        if lengths is None:
+            full = torch.full((len(x),), n_steps, device=x.device)
+            return cls(full, None, x.new_ones(len(x), n_steps) if durations is None else durations)
+        valid = (torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)).to(x.dtype)
+        weights = valid if durations is None else durations * valid
+        return cls(lengths, valid.reshape(len(lengths), 1, 1, n_steps), weights)
 
     def strided(self, stride: int) -> TimeMask:
-        """The mask after a convolution of odd kernel with "same" padding and this stride."""
+        """The mask after a convolution of odd kernel with "same" padding and this stride (1 or 2).
+
+        A step's weight is the mean of the steps it is centred among, so that equal weights stay equal.
+        """
         if stride == 1:
             return self
-        return TimeMask(-(-self.lengths // stride), self.mask[..., ::stride])
+        kernel = self.weights.new_tensor([[[0.5, 1.0, 0.5]]])
+        valid = (self.weights > 0).to(self.weights.dtype).unsqueeze(1)
+        near = F.conv1d(valid, kernel, stride=2, padding=1).squeeze(1)
+        weights = F.conv1d(self.weights.unsqueeze(1), kernel, stride=2, padding=1).squeeze(1) / near.clamp(min=0.5)
+        lengths = -(-self.lengths // stride)
+        step = torch.arange(weights.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+        return TimeMask(lengths, None if self.mask is None else self.mask[..., ::stride], weights * step)
 
 
 def time_mean(x: Tensor, mask: TimeMask | None) -> Tensor:
-    """Mean over the last axis, valid steps only: `[B, C, T]` to `[B, C]`."""
+    """Mean over the last axis, steps weighted by their durations: `[B, C, T]` to `[B, C]`."""
     if mask is None:
         return x.mean(-1)
-    return (x * mask.mask[:, 0]).sum(-1) / mask.lengths.to(x.dtype).unsqueeze(1)
+    weights = mask.weights.to(x.dtype).unsqueeze(1)
+    return (x * weights).sum(-1) / weights.sum(-1).clamp(min=1e-6)
 
 
 class ConvNorm(nn.Module):
@@ -53,7 +73,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: TimeMask | None = None) -> Tensor:
         # Beyond a clip's end a convolution must see the zeros it sees beyond the edge of the batch.
-        if mask is not None and self.conv.kernel_size[0] > 1:
+        if mask is not None and mask.mask is not None and self.conv.kernel_size[0] > 1:
             x = x * mask.mask
         out: Tensor = self.act(self.norm(self.conv(x)))
         return out

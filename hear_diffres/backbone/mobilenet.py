@@ -56,8 +56,9 @@ class BackboneOutput:
     masks: dict[str, TimeMask | None]
 
     def pooled(self, name: str) -> Tensor:
-        """The tap averaged over its valid steps, `[B, C]`."""
-        return time_mean(self.sequences[name], self.masks[name])
+        """The tap averaged over frequency (where it has any) and over its valid steps by their durations, `[B, C]`."""
+        sequence = self.sequences[name]
+        return time_mean(sequence.mean(2) if sequence.ndim == 4 else sequence, self.masks[name])
 
 
 class Classifier(nn.Module):
@@ -147,6 +148,7 @@ class MobileNet(nn.Module):
         self,
         x: Tensor,
         lengths: Tensor | None = None,
+        durations: Tensor | None = None,
         *,
         taps: Collection[str] = ("e1",),
         keep_frequency: bool = False,
@@ -156,6 +158,8 @@ class MobileNet(nn.Module):
         Args:
             x: `[B, in_channels, n_mels, T]`.
             lengths: `[B]` valid steps of the time axis; the result then equals that of the clip cut to its length.
+            durations: `[B, T]` how long each step lasts: means over time (in the SE blocks and of the taps) weigh
+                steps by it, so that a bin of many frames counts as much as the frames would. Default: all alike.
             taps: names as in the class's docstring.
             keep_frequency: give block and e1 taps as maps `[B, C, n_mels', T']`, for training against them.
         """
@@ -164,7 +168,7 @@ class MobileNet(nn.Module):
         if unknown:
             raise ValueError(f"unknown taps {sorted(unknown)}; there are {sorted(known)}")
         out = BackboneOutput({}, {}, {})
-        mask = None if lengths is None else TimeMask.of(lengths, x.shape[3], x.dtype)
+        mask = TimeMask.of(lengths, durations, x)
 
         def keep(name: str, sequence: Tensor) -> None:
             out.sequences[name], out.strides[name], out.masks[name] = sequence, stride, mask

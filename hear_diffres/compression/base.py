@@ -27,6 +27,7 @@ class CompressionOutput(Mapping[str, Tensor]):
         activeness: `[1]` standard deviation of the scores of non-empty frames, averaged over clips.
         x: `[B, T, F]` the input.
         times_ms: `[B, K]` float32, centre of each bin in milliseconds from the centre of frame 0.
+        durations: `[B, K]` frames (and parts of frames) that each bin spans; 0 beyond the last valid bin.
         lengths: `[B]` number of valid bins.
         cum_score: `[B, T]` float64, running sum of the scores: frame `j` spans bins `cum[j-1]` to `cum[j]`.
     """
@@ -40,6 +41,7 @@ class CompressionOutput(Mapping[str, Tensor]):
     activeness: Tensor
     x: Tensor
     times_ms: Tensor
+    durations: Tensor
     lengths: Tensor
     cum_score: Tensor
 

@@ -42,8 +42,10 @@ class _Control(nn.Module):
         score = x.new_ones(*x.shape[:2], 1)
         feature = torch.stack([picture, picture, code], dim=1)
         times = times.float().expand(len(x), -1)
+        durations = (torch.arange(times.shape[1], device=x.device) < lengths.unsqueeze(1)).to(x.dtype)
+        cum_score = score[..., 0].double().cumsum(1)
         return CompressionOutput(
-            feature, picture, picture, code, score, zero, zero, x, times, lengths, score[..., 0].double().cumsum(1)
+            feature, picture, picture, code, score, zero, zero, x, times, durations, lengths, cum_score
         )
 
 

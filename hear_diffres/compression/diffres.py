@@ -11,7 +11,7 @@ from .estimator import importance, make_estimator
 from .guide import guide
 from .position import position_code
 from .scores import pydiffres_norm, water_filling
-from .warp import Warp
+from .warp import Warp, bin_durations
 
 _EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydiffres
 _MAX_LOG_POWER = 80.0  # exp() of more overflows float32
@@ -136,7 +136,7 @@ class DiffRes(nn.Module):
         times = (torch.arange(x.shape[1], device=x.device) * self.frame_ms).float().expand(len(x), -1)
         return CompressionOutput(
             torch.stack([x, x, code], dim=1), x, x, code, mask.unsqueeze(2).to(x.dtype), zero, zero, x,
-            times, lengths, mask.double().cumsum(1),
+            times, mask.to(x.dtype), lengths, mask.double().cumsum(1),
         )  # fmt: skip
 
     def _compress(self, x: Tensor, lengths: Tensor, rate: float, code: Tensor) -> CompressionOutput:
@@ -163,7 +163,8 @@ class DiffRes(nn.Module):
         loss, activeness = guide(power, score, mask, rate, batch_minimum=self.compat is not None)
         return CompressionOutput(
             torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
-            score.to(x.dtype).unsqueeze(2), loss, activeness, x, centre.float() * self.frame_ms, bins, cum_score,
+            score.to(x.dtype).unsqueeze(2), loss, activeness, x, centre.float() * self.frame_ms,
+            bin_durations(cum_score, k, lengths).to(x.dtype), bins, cum_score,
         )  # fmt: skip
 
     def _by_blocks(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
@@ -189,5 +190,5 @@ class DiffRes(nn.Module):
         return CompressionOutput(
             torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
             out.score.reshape(batch, -1, 1)[:, :n_frames], out.guide_loss, out.activeness, x,
-            times.reshape(batch, -1)[:, :k], total, cum_score,
+            times.reshape(batch, -1)[:, :k], unfold(out.durations), total, cum_score,
         )  # fmt: skip

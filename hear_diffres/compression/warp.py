@@ -30,6 +30,25 @@ def warp_matrix(cum_score: Tensor, bins: int) -> Tensor:
     return overlap.clamp(min=0)
 
 
+def bin_durations(cum_score: Tensor, bins: int, lengths: Tensor) -> Tensor:
+    """How many frames long each bin is: `[B, K]` from running sums `[B, T]`; 0 beyond a clip's last bin.
+
+    A frame spreads its score evenly over its own time, so bin `i` lasts from where the sum passes `i` to `i + 1`.
+
+    >>> bin_durations(torch.tensor([[0.5, 1.0, 2.0]]), 2, torch.tensor([3])).tolist()
+    [[2.0, 1.0]]
+    """
+    edge = torch.arange(1, bins + 1, device=cum_score.device, dtype=cum_score.dtype).expand(len(cum_score), -1)
+    # The last edge of a clip is its end, whatever rounding left of the sum.
+    frame = torch.searchsorted(cum_score.detach().contiguous(), (edge - 1e-9).contiguous())
+    inside = frame.clamp(max=cum_score.shape[1] - 1)
+    start = torch.nn.functional.pad(cum_score, (1, 0)).gather(1, inside)
+    score = (cum_score.gather(1, inside) - start).clamp(min=1e-9)
+    passed = inside + ((edge - start) / score).clamp(0, 1)
+    end = torch.minimum(passed, lengths.unsqueeze(1).to(passed.dtype))
+    return end.diff(dim=1, prepend=torch.zeros_like(end[:, :1])).clamp(min=0)
+
+
 @dataclass(frozen=True)
 class Warp:
     """The sparse form of `W`: which bin a frame starts in, and which frame crosses into each bin.

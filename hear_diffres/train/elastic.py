@@ -82,7 +82,7 @@ class Elastic(nn.Module):
             keep_frequency=True,
         )  # fmt: skip
         sequences = out.sequences
-        pooled = {name: sequences[name].flatten(2).mean(2) for name in POOLED + SE}
+        pooled = {name: out.pooled(name) for name in POOLED + SE}
         _, logits = network.backbone.head(pooled["e1"])
         maps = []
         for name in recipe.map_taps:
