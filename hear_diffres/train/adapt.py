@@ -78,7 +78,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
 
 def recipe_for(model: str, rates: tuple[float, ...], clips: int, procedural_only: bool, seed: int = 0) -> Recipe:
     """What `hear-diffres adapt` uses: the shared recipe with few clips and an own learning rate."""
-    base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=4e-3, decay_share=0.6, ema=0.998)
+    base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=3e-3, decay_share=0.6, ema=0.998)
     # What is used is pooled; frozen kernels cannot make of merged frames what they make of single ones.
-    base = replace(base, loss={**base.loss, "pooled": 2.0, "maps": 0.5})
+    base = replace(base, loss={**base.loss, "pooled": 2.0})
     return replace(base, reductions=rates, procedural=1.0 if procedural_only else base.procedural)
