@@ -20,7 +20,7 @@ from .stream import Taps
 
 # Blocks of one width: residual connections within a group need one map.
 GROUPS = ((1,), (2, 3), (4, 5, 6), (7, 8, 9, 10), (11, 12), (13, 14, 15))
-TAPS = Taps(maps=(*(f"block{stage}" for stage in range(1, 16)), "e1"))
+TAPS = Taps(maps=(*(f"block{stage}" for stage in range(16)), "e1"))
 # The fits of the head and of e1 beside the mean of the others.
 _LOGIT_WEIGHT = 20.0
 
@@ -84,7 +84,7 @@ class Blockwise(nn.Module):
         own, theirs = network.backbone.tap_dims, teacher.tap_dims
         self.maps = WidthMaps(own, theirs)
         # Targets are in the student's width already, but for e1, whose activation no fixed map goes through.
-        dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)}
+        dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)} | {"block0": theirs["block0"]}
         self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})
 
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -94,8 +94,13 @@ class Blockwise(nn.Module):
         stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
         with torch.no_grad():
             picture = network.picture(network.compressor(batch["mel"], reduction=0.0))
-        parts: dict[str, Tensor] = {}
         x = backbone.stem(picture)
+        parts: dict[str, Tensor] = {}
+        stem = targets["block0"]
+        if stem.shape[1] <= x.shape[1]:
+            # No linear map goes through the stem's activation: as many of its channels as the teacher has learn the
+            # teacher's, the others whatever helps the first block.
+            parts["block0"] = self.matching("block0", x[:, : stem.shape[1]], stem)
         for stage, block in enumerate(backbone.stages, start=1):
             y, _, _ = block(x)
             parts[f"block{stage}"] = self.matching(f"block{stage}", y, stages[stage])

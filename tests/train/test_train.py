@@ -135,7 +135,7 @@ def test_first_stage_puts_the_teacher_together(cache, teacher):
     batch = {"mel": mel, **Teacher(teacher, "mn01")(mel, BLOCK_TAPS)}
     batch["maps"] = {name: value.float() for name, value in batch["maps"].items()}
     total, parts = first.losses(network, batch)
-    assert len(parts) == 17 and total.item() < 1e-3
+    assert len(parts) == 18 and total.item() < 1e-3
 
 
 def test_width_maps_keep_what_there_is():
