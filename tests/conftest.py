@@ -73,3 +73,17 @@ def parity_folder() -> Path:
     if not path.exists():
         pytest.skip("the full set of parity vectors is not here (a subset is in tests/data)")
     return path
+
+
+@pytest.fixture
+def published_file(tmp_path, published_names):
+    """An mn01 in EfficientAT's format with random weights, its normalisation fitted to noise."""
+    torch.manual_seed(1)
+    net = MobileNet(0.1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average
+    with torch.no_grad():
+        net(torch.randn(4, 1, 128, 100), taps={"e1"})
+    torch.save(published_names(net), tmp_path / "mn01_as.pt")
+    return tmp_path / "mn01_as.pt"

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from hear_diffres import load_model
-from hear_diffres.backbone import MobileNet
 from hear_diffres.cli import app
 from hear_diffres.published import load_published
 from hear_diffres.samples import RATE, make
@@ -25,16 +24,8 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture
-def base(tmp_path, published_names):
-    torch.manual_seed(1)
-    net = MobileNet(0.1)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        net(torch.randn(4, 1, 128, 100), taps={"e1"})
-    torch.save(published_names(net), tmp_path / "mn01_as.pt")
-    return tmp_path / "mn01_as.pt"
+def base(published_file):
+    return published_file
 
 
 def test_only_the_adapter_moves(base, tmp_path):
