@@ -62,14 +62,13 @@ def probe(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file; sets are added to it.")] = None,
 ) -> None:
     """Judge embeddings: shallow classifiers on labelled audio, folds or speakers held out."""
-    import torch
-
+    from ..cpu import prepare_cpu
     from ..errors import ConfigError
     from ..probe.run import probe as run_probe
     from ..probe.run import published_variants, save, variants
     from ..probe.sets import load_set
 
-    torch.set_flush_denormal(True)
+    prepare_cpu()
 
     def report(name: str, row: str, scores: dict[str, dict[str, float]]) -> None:
         texts = (f"{key} {value['mean']:.3f} +- {value['std_over_groups']:.3f}" for key, value in scores.items())

@@ -12,6 +12,7 @@ import torch
 from ..adapter import SUFFIX, is_ours, make_adaptable, save_adapter
 from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
+from ..cpu import prepare_cpu
 from ..published import load_published
 from ..registry import build_network, get_config
 from ..weights import sha256
@@ -39,8 +40,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_cpu(1)
     where = torch.device(source.device)
     config = get_config(source.teacher_tier)
     network = build_network(config)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..backbone import MobileNet
 from ..network import Network
@@ -56,7 +57,8 @@ class WidthMaps(nn.Module):
         matrix = self.matrix(stage)
         if matrix.shape[0] == matrix.shape[1]:
             return features
-        return torch.einsum("st,btfn->bsfn", matrix, features)
+        mapped = F.conv2d(features, matrix[:, :, None, None])
+        return mapped.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def fit(self, batches: list[dict[str, Tensor]]) -> None:

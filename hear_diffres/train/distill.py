@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
+from ..cpu import prepare_cpu
 from ..network import Network
 from ..registry import build_network, get_config
 from ..weights import save_weights
@@ -47,8 +48,7 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_cpu(1)
     started = time.monotonic()
     where = torch.device(source.device)
     config, teacher_config = get_config(recipe.model), get_config(source.teacher_tier)

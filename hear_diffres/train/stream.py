@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..backbone import MobileNet
+from ..cpu import prepare_cpu
 from ..network import normalise
 from ..published import load_published
 from ..registry import get_config
@@ -89,8 +90,7 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         self.teacher, self.taps = teacher, taps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
+        prepare_cpu(1)
         recipe = self.recipe
         shards = load_corpus(self.cache) if self.cache else []
         extra = recipe.extra if self.extra else ()
