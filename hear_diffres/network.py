@@ -46,7 +46,7 @@ class Network(nn.Module):
 
         Args:
             rates: of which there is to be a set.
-            kernels: the convolutions that see neighbours in time too: the first one and the depthwise ones.
+            kernels: the depthwise convolutions too.
         """
         if self._rates:
             raise ValueError("normalisation is split by rate already")

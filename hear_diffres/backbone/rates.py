@@ -1,4 +1,4 @@
-"""Layers with a set of parameters per reduction rate: normalisation, kernels, the first convolution."""
+"""Layers with a set of parameters per reduction rate: normalisation, depthwise kernels, the first convolution."""
 
 from __future__ import annotations
 
@@ -36,18 +36,16 @@ class RateNorm(nn.Module):
 
 
 class RateKernels(nn.Conv2d):
-    """A convolution with kernels per rate: a step in time means more the fewer frames are left.
+    """A depthwise convolution with kernels per rate: a step in time means more the fewer frames are left.
 
     Args:
-        conv: square, odd and without bias; every rate starts with its kernels.
+        conv: every rate starts with its kernels.
         count: number of rates; `weight` is the first one's.
     """
 
     def __init__(self, conv: nn.Conv2d, count: int):
-        kernel, stride, padding = conv.kernel_size[0], conv.stride[0], int(conv.padding[0])
-        super().__init__(
-            conv.in_channels, conv.out_channels, kernel, stride, padding, groups=conv.groups, bias=False
-        )  # fmt: skip
+        channels, stride, padding = conv.in_channels, conv.stride[0], int(conv.padding[0])
+        super().__init__(channels, channels, conv.kernel_size[0], stride, padding, groups=channels, bias=False)
         self.load_state_dict(conv.state_dict())
         self.current = 0
         # One parameter each, so that a rate not drawn is not stepped; flat, as `RateStem.extra`.
@@ -61,9 +59,9 @@ class RateKernels(nn.Conv2d):
 
 
 def split_kernels(module: nn.Module, count: int) -> None:
-    """Replace every convolution below `module` that sees neighbours in time by a `RateKernels`: the same function."""
+    """Replace every depthwise convolution below `module` by a `RateKernels`: the same function."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d) and child.kernel_size[0] > 1:
+        if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
             setattr(module, name, RateKernels(child, count).train(child.training))
         else:
             split_kernels(child, count)

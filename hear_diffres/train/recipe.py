@@ -36,8 +36,7 @@ class Recipe:
         budgets: DiffRes budgets, one drawn per step.
         ema: decay of the running average of the weights, which is what ships.
         per_rate: what has a set of parameters per rate in the second stage: "none", "norms" (scales and shifts of the
-            batch normalisation; it keeps to the first stage's running statistics) or "norms+kernels" (those of the
-            first and the depthwise convolutions too).
+            batch normalisation; it keeps to the first stage's running statistics) or "norms+kernels" (depthwise too).
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).

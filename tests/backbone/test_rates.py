@@ -33,7 +33,7 @@ def test_splitting_changes_nothing(kernels):
 def test_each_rate_has_its_own_kernels_and_the_file_keeps_them(tmp_path):
     network, logmel, before = make_network(kernels=True)
     layers = [layer for layer in network.modules() if isinstance(layer, RateKernels)]
-    assert len(layers) == 16
+    assert len(layers) == 15
     for layer in layers:
         layer.others[1].mul_(1.5)  # 50 %
     after = [network(logmel, reduction=rate)[0].pooled("e1") for rate in RATES]
