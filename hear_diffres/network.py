@@ -56,11 +56,6 @@ class Network(nn.Module):
         if kernels:
             split_kernels(self.backbone, len(self._rates))
 
-    def use_rate(self, reduction: float) -> None:
-        """Make the backbone use the set of the nearest rate; nothing where there is one set for all."""
-        if self._rates:
-            select_rate(self.backbone, nearest_rate(self._rates, reduction))
-
     def picture(self, compressed: CompressionOutput) -> Tensor:
         """What the backbone sees: `[B, 3, n_mels, K]`."""
         power = normalise(compressed.feature[:, :2])
@@ -78,7 +73,9 @@ class Network(nn.Module):
         """Compress by `reduction` (default: the compressor's own rate) and run the backbone up to the deepest tap."""
         compressed: CompressionOutput = self.compressor(logmel.transpose(1, 2), lengths, reduction=reduction)
         bins = compressed.lengths if lengths is not None else None
-        self.use_rate(self.compressor.dimension_reduction_rate if reduction is None else reduction)
+        if self._rates:
+            rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
+            select_rate(self.backbone, nearest_rate(self._rates, rate))
         out = self.backbone(
             self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency
         )

@@ -3,8 +3,7 @@
 A deep network that starts at random must learn all depths at once; here each block is a shallow regression problem
 with exact inputs and targets, all of them solved side by side in one pass (progressive block-wise distillation,
 Wang et al. 2018; Li et al., "Blockwisely supervised neural architecture search", CVPR 2020). Where the student is
-wider or narrower than the teacher, fixed linear maps carry the teacher's features into the student's width. Where it
-has fewer frames (or bands), the teacher's maps are averaged over the student's grid.
+wider or narrower than the teacher, fixed linear maps carry the teacher's features into the student's width.
 """
 
 from __future__ import annotations
@@ -90,33 +89,25 @@ class Blockwise(nn.Module):
         dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)} | {"block0": theirs["block0"]}
         self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})
 
-    def losses(self, network: Network, batch: dict[str, Any], reduction: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum to descend, and the error of every unit in shares of the variance."""
         backbone = network.backbone
         targets = {name: value.float() for name, value in batch["maps"].items()}
-        network.use_rate(reduction)
-        network.compressor.budget = batch["budget"]
+        stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
         with torch.no_grad():
-            picture = network.picture(network.compressor(batch["mel"], reduction=reduction))
+            picture = network.picture(network.compressor(batch["mel"], reduction=0.0))
         x = backbone.stem(picture)
         parts: dict[str, Tensor] = {}
-        stem = _on_grid(targets["block0"], x)
+        stem = targets["block0"]
         if stem.shape[1] <= x.shape[1]:
             # No linear map goes through the stem's activation: as many of its channels as the teacher has learn the
             # teacher's, the others whatever helps the first block.
             parts["block0"] = self.matching("block0", x[:, : stem.shape[1]], stem)
         for stage, block in enumerate(backbone.stages, start=1):
             y, _, _ = block(x)
-            x = self.maps(stage, _on_grid(targets[f"block{stage}"], y))
-            parts[f"block{stage}"] = self.matching(f"block{stage}", y, x)
+            parts[f"block{stage}"] = self.matching(f"block{stage}", y, stages[stage])
+            x = stages[stage]
         e1 = backbone.last(x)
-        parts["e1"] = self.matching("e1", e1, _on_grid(targets["e1"], e1))
+        parts["e1"] = self.matching("e1", e1, targets["e1"])
         parts["logits"] = logit_loss(backbone.head(e1.mean((2, 3)))[1], batch["logits"]) * _LOGIT_WEIGHT
         return torch.stack(list(parts.values())).sum(), parts
-
-
-def _on_grid(target: Tensor, student: Tensor) -> Tensor:
-    """A teacher's map averaged over the cells of the student's, where those are fewer."""
-    if target.shape[2:] == student.shape[2:]:
-        return target
-    return F.adaptive_avg_pool2d(target, (student.shape[2], student.shape[3]))

@@ -33,8 +33,8 @@ _FIT_BATCHES = 12  # batches that the principal components are taken from
 def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None) -> Path | None:
     """Train until the recipe's clips are seen (or for `max_seconds`), resuming from what `run` holds.
 
-    Writes `blockwise.csv`, `rates.csv` and `elastic.csv`, their checkpoints (every three minutes, atomically),
-    `MODEL.safetensors` with its record, and `log.png` into `run`.
+    Writes `blockwise.csv` and `elastic.csv`, their checkpoints (every three minutes, atomically), `MODEL.safetensors`
+    with its record, and `log.png` into `run`.
 
     Args:
         recipe: what to train and how.
@@ -49,6 +49,7 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     prepare_cpu(1)
+    started = time.monotonic()
     where = torch.device(source.device)
     config, teacher_config = get_config(recipe.model), get_config(source.teacher_tier)
     network = build_network(config).to(where)
@@ -57,17 +58,14 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     network.backbone.classifier.dropout.p = 0.0  # the teacher's answer to this very clip is wanted
     network.train()
     teacher = MobileNet(teacher_config.width_mult)
-    left = _Clock(max_seconds)
     first = Blockwise(network, teacher).to(where).train() if recipe.blockwise_clips else None
-    if first is not None and not _blockwise(recipe, source, run, network, first, left()):
+    if first is not None and not _blockwise(recipe, source, run, network, first, max_seconds):
         return None
     if recipe.per_rate != "none":
         network.split_rates(recipe.reductions, kernels=recipe.per_rate == "norms+kernels")
         network.to(where)
-    if first is not None:
+    if recipe.blockwise_clips:
         freeze_statistics(network.backbone)
-        if recipe.rates_clips and not _every_rate(recipe, source, run, network, first, left()):
-            return None
     labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
     second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()
     loop = Loop(
@@ -82,50 +80,21 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     def save() -> None:
         record = {
             "model": config.name, "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
-            "blockwise_clips_seen": recipe.blockwise_clips, "rates_clips_seen": recipe.rates_clips,
-            "teacher": Path(source.teacher).name,
+            "blockwise_clips_seen": recipe.blockwise_clips, "teacher": Path(source.teacher).name,
         }  # fmt: skip
         save_weights(weights, loop.average.state, record)
 
+    left = None if max_seconds is None else max(0.0, max_seconds - (time.monotonic() - started))
     batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, taps_of(recipe), extra=True)
-    loop.train(batches, functools.partial(second.losses, network), left(), save)
+    loop.train(batches, functools.partial(second.losses, network), left, save)
     draw_logs(run)
     return weights
-
-
-class _Clock:
-    """Seconds left of a limit, or None where there is none."""
-
-    def __init__(self, limit: float | None):
-        self.end = None if limit is None else time.monotonic() + limit
-
-    def __call__(self) -> float | None:
-        return None if self.end is None else max(0.0, self.end - time.monotonic())
-
-
-def _every_rate(
-    recipe: Recipe, source: Source, run: Path, network: Network, first: Blockwise, max_seconds: float | None
-) -> bool:
-    """Run or resume the first stage's second part, leaving its average in `network`; False if time was up."""
-    loop = Loop(
-        run, "rates", network, first, clips=recipe.rates_clips, lr=recipe.rates_lr,
-        schedule=functools.partial(
-            ramp, total=recipe.rates_clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
-        ),
-        weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
-    )  # fmt: skip
-    if not loop.finished:
-        batches = source.batches(recipe, 2 * recipe.seed + 1_000_003, loop.step, BLOCK_TAPS)
-        loop.train(batches, lambda batch: first.losses(network, batch, batch["reduction"]), max_seconds)
-    if loop.finished:
-        network.load_state_dict(loop.average.state)
-    return loop.finished
 
 
 def _blockwise(
     recipe: Recipe, source: Source, run: Path, network: Network, first: Blockwise, max_seconds: float | None
 ) -> bool:
-    """Run or resume the first stage at all frames, leaving its average in `network`; False if time was up."""
+    """Run or resume the first stage, leaving its average in `network`; False if time was up."""
     loop = Loop(
         run, "blockwise", network, first, clips=recipe.blockwise_clips, lr=recipe.blockwise_lr,
         schedule=functools.partial(
@@ -139,7 +108,7 @@ def _blockwise(
     def losses(batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         if loop.clips >= free_clips:
             freeze_statistics(network.backbone)
-        return first.losses(network, batch, 0.0)
+        return first.losses(network, batch)
 
     if loop.step == 0:
         batches = source.batches(recipe, seed, 0, BLOCK_TAPS)

@@ -23,8 +23,6 @@ class Recipe:
         blockwise_clips: clips of the first stage (`train.blockwise`); 0 leaves it out.
         blockwise_lr: its peak learning rate.
         blockwise_free_share: share of them after which batch normalisation keeps to its running statistics.
-        rates_clips: clips of the first stage's second part, block-wise at every rate.
-        rates_lr: its peak learning rate.
         clips: clips of the second stage (`train.elastic`); may be raised later, training resumes.
         batch_seconds: audio per step, in seconds.
         crop_seconds: clip lengths, one drawn per step.
@@ -50,8 +48,6 @@ class Recipe:
     blockwise_clips: int = 60_000
     blockwise_lr: float = 4e-3
     blockwise_free_share: float = 0.4
-    rates_clips: int = 0
-    rates_lr: float = 2e-3
     clips: int = 200_000
     batch_seconds: float = 80.0
     crop_seconds: tuple[float, ...] = (5.0, 5.0, 5.0, 2.0, 1.0)
