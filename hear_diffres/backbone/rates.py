@@ -62,7 +62,7 @@ def split_kernels(module: nn.Module, count: int) -> None:
     """Replace every depthwise convolution below `module` by a `RateKernels`: the same function."""
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
-            setattr(module, name, RateKernels(child, count).train(child.training))
+            setattr(module, name, RateKernels(child, count))
         else:
             split_kernels(child, count)
 
@@ -71,7 +71,7 @@ def split_norms(module: nn.Module, count: int) -> None:
     """Replace every `BatchNorm2d` below `module` by a `RateNorm` of `count` copies of it: the same function."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, RateNorm(child, count).train(child.training))
+            setattr(module, name, RateNorm(child, count))
         elif not isinstance(child, RateNorm):
             split_norms(child, count)
 
