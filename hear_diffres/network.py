@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import BackboneOutput, MobileNet
-from .backbone.rates import nearest_rate, select_rate, split_kernels, split_norms
+from .backbone.rates import nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 
 # EfficientAT's constants: the picture a backbone sees is (ln power + 4.5) / 5.
@@ -39,22 +39,16 @@ class Network(nn.Module):
         self.compressor, self.backbone = compressor, backbone
         self._rates: tuple[float, ...] = ()
 
-    def split_rates(self, rates: Sequence[float], kernels: bool = False) -> None:
+    def split_rates(self, rates: Sequence[float]) -> None:
         """Give the backbone's batch normalisation a set per reduction rate, each a copy of what it is now.
 
         `forward` then uses the set of the nearest rate. The state dict says so by its key `norm_rates`.
-
-        Args:
-            rates: of which there is to be a set.
-            kernels: the depthwise convolutions too.
         """
         if self._rates:
             raise ValueError("normalisation is split by rate already")
         self._rates = tuple(float(rate) for rate in rates)
         self.register_buffer("norm_rates", torch.tensor(self._rates))
         split_norms(self.backbone, len(self._rates))
-        if kernels:
-            split_kernels(self.backbone, len(self._rates))
 
     def picture(self, compressed: CompressionOutput) -> Tensor:
         """What the backbone sees: `[B, 3, n_mels, K]`."""

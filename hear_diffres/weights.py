@@ -55,7 +55,7 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
 
 
 def load_into(network: Network, path: str | Path) -> None:
-    """Load a safetensors file of ours, every name and shape checked; what is split by rate in the file is here too.
+    """Load a safetensors file of ours, every name and shape checked; normalisation is split by rate if the file's is.
 
     Raises:
         WeightsError: missing or damaged file, or one made for another network; the message names the first misfit.
@@ -68,8 +68,7 @@ def load_into(network: Network, path: str | Path) -> None:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     if "norm_rates" in state:
-        kernels = any(".depthwise.conv.others." in name for name in state)
-        network.split_rates([float(rate) for rate in state["norm_rates"]], kernels)
+        network.split_rates([float(rate) for rate in state["norm_rates"]])
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:

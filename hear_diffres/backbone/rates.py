@@ -1,4 +1,4 @@
-"""Layers with a set of parameters per reduction rate: normalisation, depthwise kernels, the first convolution."""
+"""Layers with a set of parameters per reduction rate: batch normalisation, and the first convolution."""
 
 from __future__ import annotations
 
@@ -35,38 +35,6 @@ class RateNorm(nn.Module):
         return out
 
 
-class RateKernels(nn.Conv2d):
-    """A depthwise convolution with kernels per rate: a step in time means more the fewer frames are left.
-
-    Args:
-        conv: every rate starts with its kernels.
-        count: number of rates; `weight` is the first one's.
-    """
-
-    def __init__(self, conv: nn.Conv2d, count: int):
-        channels, stride, padding = conv.in_channels, conv.stride[0], int(conv.padding[0])
-        super().__init__(channels, channels, conv.kernel_size[0], stride, padding, groups=channels, bias=False)
-        self.load_state_dict(conv.state_dict())
-        self.current = 0
-        # One parameter each, so that a rate not drawn is not stepped; flat, as `RateStem.extra`.
-        flat = conv.weight.detach().flatten(1)
-        self.others = nn.ParameterList(nn.Parameter(flat.clone()) for _ in range(count - 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve `[B, C, F, T]` with the current rate's kernels."""
-        weight = self.others[self.current - 1].reshape(self.weight.shape) if self.current else self.weight
-        return F.conv2d(x, weight, stride=self.stride, padding=self.padding, groups=self.groups)
-
-
-def split_kernels(module: nn.Module, count: int) -> None:
-    """Replace every depthwise convolution below `module` by a `RateKernels`: the same function."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
-            setattr(module, name, RateKernels(child, count))
-        else:
-            split_kernels(child, count)
-
-
 def split_norms(module: nn.Module, count: int) -> None:
     """Replace every `BatchNorm2d` below `module` by a `RateNorm` of `count` copies of it: the same function."""
     for name, child in module.named_children():
@@ -86,9 +54,9 @@ def nearest_rate(rates: Sequence[float], reduction: float) -> int:
 
 
 def select_rate(module: nn.Module, index: int) -> None:
-    """Make every `RateNorm`, `RateKernels` and `RateStem` below `module` use set `index`."""
+    """Make every `RateNorm` and `RateStem` below `module` use set `index`."""
     for child in module.modules():
-        if isinstance(child, RateNorm | RateKernels | RateStem):
+        if isinstance(child, RateNorm | RateStem):
             child.current = index
 
 

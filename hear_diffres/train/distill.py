@@ -61,8 +61,8 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     first = Blockwise(network, teacher).to(where).train() if recipe.blockwise_clips else None
     if first is not None and not _blockwise(recipe, source, run, network, first, max_seconds):
         return None
-    if recipe.per_rate != "none":
-        network.split_rates(recipe.reductions, kernels=recipe.per_rate == "norms+kernels")
+    if recipe.norms == "per_rate":
+        network.split_rates(recipe.reductions)
         network.to(where)
     if recipe.blockwise_clips:
         freeze_statistics(network.backbone)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import ConfigError
 
-_PER_RATE = ("none", "norms", "norms+kernels")
 EXTRA = ("f0", "notes", "speaker", "words", "note", "instrument")
 
 
@@ -33,8 +32,8 @@ class Recipe:
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
         budgets: DiffRes budgets, one drawn per step.
         ema: decay of the running average of the weights, which is what ships.
-        per_rate: what has a set of parameters per rate in the second stage: "none", "norms" (scales and shifts of the
-            batch normalisation; it keeps to the first stage's running statistics) or "norms+kernels" (depthwise too).
+        norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
+            keeps to the first one's running statistics).
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).
@@ -58,7 +57,7 @@ class Recipe:
     reductions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     budgets: tuple[str, ...] = ("block", "clip")
     ema: float = 0.999
-    per_rate: str = "norms"
+    norms: str = "per_rate"
     procedural: float = 0.1
     max_sources: int = 3
     annotated: float = 0.0
@@ -89,7 +88,7 @@ class Recipe:
         losses = values.get("loss", {}).keys() - {"logits", "pooled", "se", "maps", "guide", *EXTRA}
         if losses:
             raise ConfigError(f"{path}: no losses {sorted(losses)}")
-        if values.get("per_rate", "norms") not in _PER_RATE:
-            raise ConfigError(f"{path}: per_rate must be one of {', '.join(_PER_RATE)}, got {values['per_rate']!r}")
+        if values.get("norms", "shared") not in ("shared", "per_rate"):
+            raise ConfigError(f"{path}: norms must be 'shared' or 'per_rate', got {values['norms']!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**arguments)

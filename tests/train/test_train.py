@@ -93,16 +93,10 @@ def test_average_follows(cache):
     assert torch.allclose(average.state["weight"], module.weight, atol=1e-3)
 
 
-@pytest.mark.parametrize("per_rate", ["none", "norms", "norms+kernels"])
-def test_run_is_resumed_and_learns(cache, teacher, tmp_path, per_rate):
+@pytest.mark.parametrize("norms", ["per_rate", "shared"])
+def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
     recipe = Recipe(
-        "mn01",
-        clips=240,
-        blockwise_clips=240,
-        batch_seconds=12.0,
-        crop_seconds=(1.0,),
-        warmup_clips=24,
-        per_rate=per_rate,
+        "mn01", clips=240, blockwise_clips=240, batch_seconds=12.0, crop_seconds=(1.0,), warmup_clips=24, norms=norms
     )
     run = tmp_path / "run"
     source = Source(str(cache), str(teacher), "mn01", workers=0)
@@ -190,7 +184,7 @@ def test_recipes_that_ship_are_readable():
 
 def test_bad_recipe(tmp_path):
     path = tmp_path / "r.toml"
-    for text in ("clips = 3", 'model = "mn01"\nspeed = 3', "[", 'model = "mn01"\nper_rate = "all"'):
+    for text in ("clips = 3", 'model = "mn01"\nspeed = 3', "[", 'model = "mn01"\nnorms = "none"'):
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"r\.toml"):
             Recipe.load(path)
