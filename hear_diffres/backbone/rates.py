@@ -39,7 +39,7 @@ def split_norms(module: nn.Module, count: int) -> None:
     """Replace every `BatchNorm2d` below `module` by a `RateNorm` of `count` copies of it: the same function."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, RateNorm(child, count))
+            setattr(module, name, RateNorm(child, count).train(child.training))
         elif not isinstance(child, RateNorm):
             split_norms(child, count)
 

@@ -22,11 +22,13 @@ import numpy as np
 import soxr
 import torch
 
+from ..cpu import prepare_cpu
 from ..errors import ConfigError
 from .corpus import clip_frames
 
 _HOP, _RATE = 320, 32_000
 _MIN_SPEECH_S = 0.6
+_CREPE_HOP = 640  # 40 ms at 16 kHz: it is slow, and a histogram over the clip is what is learned from
 _Tool = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -48,11 +50,11 @@ def crepe() -> _Tool:
     def run(samples: np.ndarray, count: int) -> np.ndarray:
         audio = torch.from_numpy(soxr.resample(samples, _RATE, 16_000))[None]
         pitch, periodicity = torchcrepe.predict(
-            audio, 16_000, 160, 50.0, 2000.0, "tiny", batch_size=512, return_periodicity=True,
+            audio, 16_000, _CREPE_HOP, 50.0, 2000.0, "tiny", batch_size=512, return_periodicity=True,
             decoder=torchcrepe.decode.weighted_argmax,
         )  # fmt: skip
         midi = 69 + 12 * torch.log2(pitch[0].clamp(min=1.0) / 440)
-        return _to_frames(torch.stack([midi, periodicity[0]], 1).numpy(), 100.0, count)
+        return _to_frames(torch.stack([midi, periodicity[0]], 1).numpy(), 16_000 / _CREPE_HOP, count)
 
     return run
 
@@ -131,7 +133,7 @@ def annotate(cache: str | Path, tool: str, max_hours: float | None = None) -> It
         run = _MAKERS[tool]()
     except ImportError as error:
         raise ConfigError(f"{tool}: {error}; see hear_diffres.train.annotate for what to install") from error
-    torch.set_num_threads(1)
+    prepare_cpu(1)
     for path in sorted(cache.glob("*.json")):
         meta = json.loads(path.read_text())
         target = cache / f"{path.stem}.{tool}.npy"
