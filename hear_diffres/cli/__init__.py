@@ -1,6 +1,6 @@
 """The command line, `hear-diffres`. Each command is a thin layer over a function of the package."""
 
-from . import training, use
+from . import tasks, training, use
 from .common import app
 
-__all__ = ["app", "training", "use"]
+__all__ = ["app", "tasks", "training", "use"]

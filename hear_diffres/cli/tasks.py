@@ -1,0 +1,100 @@
+"""Commands for those who benchmark: tasks list, build, resample, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import HearDiffResError
+from .common import app, fail
+
+tasks_app = typer.Typer(help="Task directories of the HEAR benchmark.", no_args_is_help=True)
+app.add_typer(tasks_app, name="tasks")
+
+_TASKS = typer.Option("-o", "--tasks-dir", help="Folder of task directories.")
+
+
+@tasks_app.command("list")
+def list_command() -> None:
+    """Name, modes (the default one first) and kind of every task."""
+    from ..tasks.spec import get_task, list_tasks
+
+    for name, modes in list_tasks().items():
+        spec = get_task(name)
+        kind = f"{spec.metadata['embedding_type']}, {spec.metadata['prediction_type']}"
+        typer.echo(f"{name:25} {', '.join(modes):10} {kind:20} {len(spec.splits):2} splits")
+
+
+@tasks_app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="Task, as `tasks list` names it.")],
+    source: Annotated[Path, typer.Option(help="Folder into which the data set's archives were unpacked.")],
+    tasks_dir: Annotated[Path, _TASKS],
+    mode: Annotated[str | None, typer.Option(help="E.g. 5h or full (default: the task's own).")] = None,
+    rates: Annotated[str, typer.Option(help="Sample rates in Hz, joined by commas.")] = "32000",
+    workers: Annotated[int, typer.Option(help="Threads that decode and resample.", min=1)] = 2,
+) -> None:
+    """Write a task directory from a plain copy of its data set."""
+    from tqdm import tqdm
+
+    from ..tasks.build import build_task
+    from ..tasks.spec import get_task
+
+    try:
+        wanted = [int(rate) for rate in rates.split(",")]
+    except ValueError as error:
+        raise fail(f"--rates: whole numbers joined by commas, got {rates!r}") from error
+    bar = tqdm(unit="clip", disable=None)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        path = build_task(get_task(name, mode), source, tasks_dir, wanted, workers=workers, progress=progress)
+    except HearDiffResError as error:
+        raise fail(error) from error
+    finally:
+        bar.close()
+    typer.echo(str(path))
+
+
+@tasks_app.command()
+def resample(
+    folder: Annotated[Path, typer.Argument(help="A task directory, e.g. of an official archive.")],
+    rate: Annotated[int, typer.Option(help="Sample rate to add, in Hz.", min=1)] = 32_000,
+) -> None:
+    """Add a sample rate to a task directory."""
+    from tqdm import tqdm
+
+    from ..tasks.rates import resample_task
+
+    bar = tqdm(unit="clip", disable=None)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        path = resample_task(folder, rate, progress=progress)
+    except (HearDiffResError, OSError) as error:
+        raise fail(error) from error
+    finally:
+        bar.close()
+    typer.echo(str(path))
+
+
+@tasks_app.command()
+def check(tasks_dir: Annotated[Path, typer.Argument(help="Folder of task directories.")]) -> None:
+    """Name every file that breaks a rule of the benchmark's layout; exit code 1 if there are any."""
+    from ..tasks.check import check_tasks
+
+    problems = 0
+    for text in check_tasks(tasks_dir):
+        typer.echo(text)
+        problems += 1
+    typer.echo(f"{problems} problems" if problems else "as heareval expects")
+    if problems:
+        raise typer.Exit(1)
