@@ -1,0 +1,162 @@
+"""Grid search, folds and test scores of an embedded task: heareval's protocol (`heareval/predictions`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError
+from ..tasks.build import METADATA
+from .grid import Point, fold_plan, grid_points
+from .mlp import Fitted, fit, predict
+from .postprocess import Frames, settings, to_events
+from .scores import SCORES, Score
+from .store import Split, read_split, read_vocabulary
+
+
+class Task:
+    """An embedded task in memory.
+
+    Args:
+        folder: what `store.embed_task` or heareval's embeddings runner wrote.
+
+    Raises:
+        ConfigError: unreadable, or a metric that is not known.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        try:
+            self.metadata = json.loads((self.folder / METADATA).read_text())
+            self.labels = read_vocabulary(self.folder)
+            self.splits = {split: read_split(self.folder, split) for split in self.metadata["splits"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(f"{folder}: not an embedded task ({error})") from error
+        unknown = [name for name in self.metadata["evaluation"] if name not in SCORES]
+        if unknown:
+            raise ConfigError(f"{folder}: no metrics {', '.join(unknown)}; there are {', '.join(SCORES)}")
+        self.scores: list[Score] = [SCORES[name] for name in self.metadata["evaluation"]]
+        self.multilabel = self.metadata["prediction_type"] == "multilabel"
+        self.is_event = self.metadata["embedding_type"] == "event"
+        # Where scoring is slow, tasks ask for the validation loss instead.
+        self.by_score = bool(self.metadata.get("use_scoring_for_early_stopping", True))
+
+    def joined(self, names: Sequence[str]) -> Split:
+        """Several splits as one."""
+        parts = [self.splits[name] for name in names]
+        vectors, targets = (np.concatenate([getattr(part, key) for part in parts]) for key in ("vectors", "targets"))
+        if not self.is_event:
+            return Split(vectors, targets)
+        files: list[str] = []
+        starts, times = [0], []
+        events: dict[str, list[dict[str, Any]]] = {}
+        for part in parts:
+            if part.frames is None or part.events is None:
+                raise ConfigError(f"{self.folder}: an event task without time stamps")
+            files += part.frames.files
+            starts += (part.frames.starts[1:] + starts[-1]).tolist()
+            times.append(part.frames.times)
+            events |= part.events
+        return Split(vectors, targets, Frames(files, np.array(starts), np.concatenate(times)), events)
+
+    def score(self, score: Score, probabilities: np.ndarray, split: Split, setting: Mapping[str, float]) -> float:
+        """One metric on one split."""
+        if split.frames is None:
+            return score.compute(probabilities, split.targets)
+        return score.compute(to_events(probabilities, split.frames, self.labels, setting), split.events)
+
+    def train(self, plan: Mapping[str, Sequence[str]], point: Point, seed: int) -> Fitted:
+        """Fit one grid point on a plan's training splits."""
+        train, valid = self.joined(plan["train"]), self.joined(plan["valid"])
+        choices: list[dict[str, float]] = settings(self.metadata) if self.is_event else [{}]
+        first = self.scores[0]
+
+        def validate(probabilities: np.ndarray, loss: float) -> tuple[float, dict[str, float]]:
+            if not self.by_score:
+                return loss, choices[0]
+            values = [(self.score(first, probabilities, valid, choice), choice) for choice in choices]
+            return (max if first.maximize else min)(values, key=lambda pair: pair[0])
+
+        def tensors(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.from_numpy(split.vectors), torch.from_numpy(split.targets)
+
+        return fit(
+            tensors(train), tensors(valid), point, multilabel=self.multilabel, validate=validate,
+            maximize=self.by_score and first.maximize, seed=seed,
+        )  # fmt: skip
+
+    def test(self, plan: Mapping[str, Sequence[str]], fitted: Fitted) -> dict[str, float]:
+        """Every metric on a plan's test splits."""
+        test = self.joined(plan["test"])
+        _, probabilities = predict(fitted.net, torch.from_numpy(test.vectors), self.multilabel)
+        return {score.name: self.score(score, probabilities.numpy(), test, fitted.note) for score in self.scores}
+
+
+def evaluate_task(
+    folder: str | Path,
+    *,
+    grid: str = "default",
+    points: int = 8,
+    seed: int = 42,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Search the grid on the first plan, train the best point on the others, test all.
+
+    Args:
+        folder: an embedded task.
+        grid: "default", "fast" or "faster".
+        points: how many of its points to try.
+        seed: of weights and dropout, and of the order of the grid.
+        progress: called with a line per training.
+
+    Returns:
+        `task`, `scores` (metric to `mean` and `std` over test splits, `std` 0 where there is one), `folds`, `point`,
+        `validation`, `seconds`.
+    """
+    started = time.monotonic()
+    task = Task(folder)
+    plans = fold_plan(task.metadata)
+    candidates: list[Fitted] = []
+    for number, point in enumerate(grid_points(grid, task.metadata, points, seed), start=1):
+        candidates.append(task.train(plans[0], point, seed))
+        if progress:
+            progress(f"grid point {number}: {candidates[-1].score:.4f}")
+    maximize = task.by_score and task.scores[0].maximize
+    best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
+    folds: dict[str, dict[str, float]] = {}
+    for number, plan in enumerate(plans):
+        fitted = best if number == 0 else task.train(plan, best.point, seed + number)
+        name = "|".join(plan["test"])
+        folds[name] = task.test(plan, fitted)
+        if progress:
+            progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in folds[name].items())}")
+    table = {key: [fold[key] for fold in folds.values()] for key in folds[next(iter(folds))]}
+    return {
+        "task": Path(folder).name,
+        "scores": {
+            key: {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+            for key, values in table.items()
+        },
+        "folds": folds,
+        "point": best.point.__dict__ | best.note,
+        "validation": best.score,
+        "grid": grid,
+        "points": points,
+        "seed": seed,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result as JSON, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(part, path)
