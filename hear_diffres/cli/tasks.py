@@ -98,3 +98,37 @@ def check(tasks_dir: Annotated[Path, typer.Argument(help="Folder of task directo
     typer.echo(f"{problems} problems" if problems else "as heareval expects")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    module: Annotated[str, typer.Argument(help="HEAR module, e.g. hear_diffres.mn04_e1.")],
+    tasks_dir: Annotated[Path, typer.Option(help="Folder of task directories.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for embeddings and results; resumes.")],
+    model: Annotated[str, typer.Option(help="Weights file for the module's load_model.")] = "",
+    options: Annotated[str, typer.Option(help="Its further arguments as JSON, e.g. '{\"reduction\": 0.75}'.")] = "{}",
+    grid: Annotated[str, typer.Option(help="default, fast or faster, as heareval's.")] = "default",
+    grid_points: Annotated[int, typer.Option(help="How many points of the grid to try.", min=1)] = 8,
+    seeds: Annotated[int, typer.Option(help="How many times, with other weights and points.", min=1)] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads of PyTorch (default: its own).", min=1)] = None,
+) -> None:
+    """Judge a HEAR module on the benchmark's tasks as heareval does, without TensorFlow or Lightning."""
+    import json
+
+    from ..cpu import prepare_cpu
+    from ..evaluate.bench import bench, table
+
+    prepare_cpu(threads)
+    results = []
+    try:
+        arguments = json.loads(options)
+        for result in bench(
+            module, tasks_dir, output, options=arguments, model_path=model, grid=grid, points=grid_points,
+            seeds=range(42, 42 + seeds), say=lambda text: typer.echo(text, err=True),
+        ):  # fmt: skip
+            results.append(result)
+            first, scores = next(iter(result["scores"].items()))
+            typer.echo(f"{result['task']}: {first} {scores['mean']:.4f}", err=True)
+    except (HearDiffResError, ValueError, TypeError) as error:
+        raise fail(error) from error
+    typer.echo(table(results))

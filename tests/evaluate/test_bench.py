@@ -1,0 +1,87 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hear_diffres.cli import app
+from hear_diffres.errors import ConfigError
+from hear_diffres.evaluate.bench import bench, import_hear_module
+
+_spec = importlib.util.spec_from_file_location("test_run_helpers", Path(__file__).with_name("test_run.py"))
+helpers = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(helpers)
+
+_MODULE = """
+import torch
+
+class Bands(torch.nn.Module):
+    sample_rate = 1000
+    calls = 0
+    def __init__(self, bands): super().__init__(); self.bands = bands
+
+def load_model(path="", *, bands=8): return Bands(bands)
+
+def get_scene_embeddings(audio, model):
+    Bands.calls += 1
+    power = torch.fft.rfft(audio).abs()[:, :1000]
+    return power.reshape(len(audio), model.bands, -1).mean(2).log1p()
+
+def get_timestamp_embeddings(audio, model):
+    steps = audio.reshape(len(audio), 20, -1)
+    power = torch.fft.rfft(steps).abs()[..., :48].reshape(len(audio), 20, 8, -1).mean(3)
+    return power.log1p(), (torch.arange(20) * 100.0 + 50).expand(len(audio), -1)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "bands_hear.py").write_text(_MODULE)
+    monkeypatch.syspath_prepend(str(folder))
+    sys.modules.pop("bands_hear", None)
+    return "bands_hear"
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    helpers.write_task(tmp_path / "tasks" / "tones-v1-full")
+    helpers.write_task(tmp_path / "tasks" / "tone_events-v1-full", event=True)
+    return tmp_path / "tasks"
+
+
+def test_scene_and_event_tasks_are_judged_and_not_twice(tmp_path, module, tasks):
+    out = tmp_path / "out"
+    results = list(bench(module, tasks, out, grid="faster", points=1, seeds=(1, 2)))
+    assert [(r["task"], r["seed"]) for r in results] == [
+        ("tone_events-v1-full", 1), ("tone_events-v1-full", 2), ("tones-v1-full", 1), ("tones-v1-full", 2),
+    ]  # fmt: skip
+    calls = import_hear_module(module).Bands.calls
+    assert list(bench(module, tasks, out, grid="faster", points=1, seeds=(1, 2))) == results
+    assert import_hear_module(module).Bands.calls == calls
+    (out / "results" / module / "tones-v1-full.faster-1-2.json").unlink()
+    assert list(bench(module, tasks, out, grid="faster", points=1, seeds=(1, 2)))[3]["folds"] == results[3]["folds"]
+    assert import_hear_module(module).Bands.calls == calls  # embeddings were kept
+
+
+def test_command_prints_one_table(tmp_path, module, tasks):
+    arguments = ["evaluate", module, "--tasks-dir", str(tasks), "-o", str(tmp_path / "out"), "--grid", "faster"]
+    result = CliRunner().invoke(app, [*arguments, "--grid-points", "1", "--options", '{"bands": 10}'])
+    torch.set_flush_denormal(False)
+    assert result.exit_code == 0, result.output
+    assert "| tones-v1-full | top1_acc |" in result.output
+    assert (tmp_path / "out" / "results" / "bands_hear-bands=10").is_dir()
+
+
+def test_bad_input_is_named_before_anything_runs(tmp_path, module, tasks):
+    (tasks / "stray.txt").write_text("")
+    with pytest.raises(ConfigError, match=r"stray\.txt: a tasks folder holds task directories only"):
+        next(bench(module, tasks, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="no_such_module: cannot be imported"):
+        import_hear_module("no_such_module")
+    with pytest.raises(ConfigError, match="json: not a HEAR module, lacks load_model"):
+        import_hear_module("json")
