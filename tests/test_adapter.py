@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hear_diffres import load_model
-from hear_diffres.adapter import find_adapter, is_ours, load_adapter, make_adaptable, save_adapter
+from hear_diffres.adapter import SUFFIX, find_adapter, is_ours, load_adapter, make_adaptable, save_adapter
 from hear_diffres.backbone import MobileNet
 from hear_diffres.errors import WeightsError
 from hear_diffres.published import load_published
 from hear_diffres.registry import build_network, get_config
-from hear_diffres.weights import sha256
+from hear_diffres.resources import resource_folder
+from hear_diffres.weights import read_card, sha256
 
 RATES = (0.0, 0.25, 0.5, 0.75)
 
@@ -125,3 +126,26 @@ def test_misfits_are_named(base, adapter, tmp_path):
 def test_rates_start_with_0(base):
     with pytest.raises(ValueError, match="start with 0"):
         make_adaptable(published_network(base), (0.25, 0.5))
+
+
+def test_what_ships_matches_its_card():
+    paths = sorted(resource_folder("weights").glob(f"*{SUFFIX}"))
+    assert [path.name for path in paths] == ["mn04_as_mAP_432.adapter.safetensors"]
+    for path in paths:
+        card = read_card(path)
+        assert card["sha256"] == sha256(path) and card["kind"] == "adapter" and card["scores"] and card["data"]
+        network = build_network(get_config(card["model"]))
+        load_adapter(network, path, card["base_sha256"])  # names and shapes are checked
+        assert path.stat().st_size < 0.1 * 4 * sum(p.numel() for p in network.backbone.parameters())
+
+
+@torch.inference_mode()
+def test_the_users_file_finds_what_ships(published):
+    audio = torch.randn(2, 32_000) * 0.1
+    model = load_model("mn04", weights=str(published), reduction=0.5)
+    card = read_card(resource_folder("weights") / "mn04_as_mAP_432.adapter.safetensors")
+    assert model.adapter_sha256 == card["sha256"]
+    assert torch.isfinite(model.get_scene_embeddings(audio)).all()
+    whole = load_model("mn04", weights=str(published), reduction=0.0).get_scene_embeddings(audio)
+    plain = load_model(str(published), reduction=0.0, embedding="block+mels").get_scene_embeddings(audio)
+    assert torch.allclose(whole, plain, atol=1e-4)
