@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
+
 _DEFAULT: dict[str, Sequence[float]] = {"median_filter_ms": [250], "min_duration": [125, 250]}
 _THRESHOLD = 0.5
 
@@ -48,6 +50,9 @@ def to_events(
 
     Returns:
         File to events with `label`, `start`, `end` (ms), by start.
+
+    Raises:
+        ConfigError: a file of a single time step.
     """
     from scipy.ndimage import median_filter
 
@@ -55,6 +60,8 @@ def to_events(
     for index, name in enumerate(frames.files):
         rows = slice(int(frames.starts[index]), int(frames.starts[index + 1]))
         times, values = frames.times[rows], probabilities[rows]
+        if len(times) < 2:
+            raise ConfigError(f"{name}: {len(times)} time steps; events need at least two")
         width = round(setting["median_filter_ms"] / float(np.mean(np.diff(times))))
         if width:
             values = median_filter(values, size=(width, 1))

@@ -138,12 +138,14 @@ def evaluate_task(
         if progress:
             progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in folds[name].items())}")
     table = {key: [fold[key] for fold in folds.values()] for key in folds[next(iter(folds))]}
+
+    def spread(values: list[float]) -> float:
+        with np.errstate(invalid="ignore"):  # d' is infinite where a class is told apart without fault
+            return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
     return {
         "task": Path(folder).name,
-        "scores": {
-            key: {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
-            for key, values in table.items()
-        },
+        "scores": {key: {"mean": float(np.mean(values)), "std": spread(values)} for key, values in table.items()},
         "folds": folds,
         "point": best.point.__dict__ | best.note,
         "validation": best.score,

@@ -115,6 +115,8 @@ def test_events_from_probabilities():
         "b.wav": [{"label": "high", "start": 0.0, "end": 900.0}],
     }
     assert to_events(values, both, CLASSES, {"median_filter_ms": 0, "min_duration": 1000})["b.wav"] == []
+    with pytest.raises(ConfigError, match=r"a\.wav: 1 time steps"):
+        to_events(values[:1], Frames(["a.wav"], np.array([0, 1]), times[:1]), CLASSES, settings({})[0])
     assert settings({}) == [
         {"median_filter_ms": 250, "min_duration": 125}, {"median_filter_ms": 250, "min_duration": 250},
     ]  # fmt: skip
