@@ -52,10 +52,15 @@ def test_wrong_files_are_named(tmp_path):
         load_model("mn01", weights=path)
 
 
-def test_published_file(published, tmp_path):
+def test_published_file_without_an_adapter_keeps_all_frames(published_file):
     with pytest.warns(UserWarning, match="no DiffRes"):
-        model = load_model(str(published))
-    assert model.config.name == "mn04" and model.reduction == 0 and model.weights_sha256.startswith("899a8c62")
+        model = load_model("mn01", weights=published_file)
+    assert model.reduction == 0 and not model.adapter_sha256
+
+
+def test_published_file(published, tmp_path):
+    model = load_model(str(published))
+    assert model.config.name == "mn04" and model.weights_sha256.startswith("899a8c62") and model.adapter_sha256
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_model("mn04", weights=published, reduction=0)
