@@ -3,16 +3,16 @@ import sys
 
 import torch
 
-# Faults of fresh pages while the same large tensor is made again and again.
+# Faults of fresh pages while the same tensor, larger than what glibc ever keeps by itself (32 MB), is made again.
 _COUNT_FAULTS = """
 import resource, torch
 from hear_diffres.cpu import prepare_cpu
 torch.set_num_threads(1)
 if {keep}: prepare_cpu()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3): torch.ones(8_000_000) + 1
+for _ in range(3): torch.ones(20_000_000) + 1
 before = faults()
-for _ in range(10): torch.ones(8_000_000) + 1
+for _ in range(10): torch.ones(20_000_000) + 1
 print(faults() - before)
 """
 
@@ -26,7 +26,7 @@ def count_faults(keep: bool) -> int:
 def test_freed_memory_is_used_again():
     kept, given_back = count_faults(True), count_faults(False)
     if sys.platform.startswith("linux"):
-        assert kept < 0.1 * given_back
+        assert kept < 0.2 * given_back
     else:
         assert kept >= 0
 
