@@ -1,7 +1,9 @@
-"""Commands for those who benchmark: tasks list, build, resample, check."""
+"""Commands for those who benchmark: tasks list, build, resample, check; evaluate."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,20 @@ tasks_app = typer.Typer(help="Task directories of the HEAR benchmark.", no_args_
 app.add_typer(tasks_app, name="tasks")
 
 _TASKS = typer.Option("-o", "--tasks-dir", help="Folder of task directories.")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of clips, on a terminal only; told how many are done of how many."""
+    from tqdm import tqdm
+
+    with tqdm(unit="clip", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 @tasks_app.command("list")
@@ -37,8 +53,6 @@ def build(
     workers: Annotated[int, typer.Option(help="Threads that decode and resample.", min=1)] = 2,
 ) -> None:
     """Write a task directory from a plain copy of its data set."""
-    from tqdm import tqdm
-
     from ..tasks.build import build_task
     from ..tasks.spec import get_task
 
@@ -46,18 +60,11 @@ def build(
         wanted = [int(rate) for rate in rates.split(",")]
     except ValueError as error:
         raise fail(f"--rates: whole numbers joined by commas, got {rates!r}") from error
-    bar = tqdm(unit="clip", disable=None)
-
-    def progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
     try:
-        path = build_task(get_task(name, mode), source, tasks_dir, wanted, workers=workers, progress=progress)
+        with _bar() as progress:
+            path = build_task(get_task(name, mode), source, tasks_dir, wanted, workers=workers, progress=progress)
     except HearDiffResError as error:
         raise fail(error) from error
-    finally:
-        bar.close()
     typer.echo(str(path))
 
 
@@ -67,22 +74,13 @@ def resample(
     rate: Annotated[int, typer.Option(help="Sample rate to add, in Hz.", min=1)] = 32_000,
 ) -> None:
     """Add a sample rate to a task directory."""
-    from tqdm import tqdm
-
     from ..tasks.rates import resample_task
 
-    bar = tqdm(unit="clip", disable=None)
-
-    def progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
     try:
-        path = resample_task(folder, rate, progress=progress)
+        with _bar() as progress:
+            path = resample_task(folder, rate, progress=progress)
     except (HearDiffResError, OSError) as error:
         raise fail(error) from error
-    finally:
-        bar.close()
     typer.echo(str(path))
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
+from hear_diffres.cli import app
 from hear_diffres.errors import AudioFileError, ConfigError
 from hear_diffres.tasks.build import build_task, workshop
 from hear_diffres.tasks.check import check_task, check_tasks
@@ -246,3 +248,23 @@ def test_a_rate_is_added_whole(tmp_path):
     assert made == folder / "2000" and list(check_task(folder)) == []
     with pytest.raises(ConfigError, match="there already"):
         resample_task(folder, 2000)
+
+
+def test_commands(tmp_path):
+    copies.esc50(tmp_path / "source")
+    tasks = str(tmp_path / "tasks")
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(app, ["tasks", *arguments])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "nsynth_pitch" in run("list")
+    build_esc50 = ("build", "esc50", "--source", str(tmp_path / "source"), "-o", tasks)
+    assert run(*build_esc50, "--rates", "500").strip().endswith("esc50-v2.0.0-full")
+    assert "there already" in run(*build_esc50, code=2)
+    assert "whole numbers" in run(*build_esc50, "--rates", "32k", code=2)
+    run("resample", f"{tasks}/esc50-v2.0.0-full", "--rate", "1000")
+    assert "as heareval expects" in run("check", tasks)
+    (tmp_path / "tasks" / "stray").write_text("")
+    assert "stray: a tasks folder" in run("check", tasks, code=1)
