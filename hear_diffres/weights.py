@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .errors import WeightsError
+from .files import write_json
 from .network import Network
 from .resources import resource_folder
 
@@ -49,9 +50,7 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
     save_file(half, part)
     digest = sha256(part)
     os.replace(part, path)
-    json_part = path.with_suffix(".json.part")
-    json_part.write_text(json.dumps({"sha256": digest, **card}, indent=1) + "\n")
-    os.replace(json_part, path.with_suffix(".json"))
+    write_json(path.with_suffix(".json"), {"sha256": digest, **card})
 
 
 def load_into(network: Network, path: str | Path) -> None:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..files import write_json
 from ..tasks.build import METADATA
 from ..tasks.check import check_tasks
-from .run import evaluate_task, write_result
+from .run import evaluate_task
 from .store import Embed, embed_task
 
 
@@ -96,7 +97,7 @@ def bench(
                     continue
                 if say:
                     say(f"{task.name}: seed {seed}")
-                write_result(path, {"run": run, **evaluate_task(embedded, grid=grid, points=points, seed=seed)})
+                write_json(path, {"run": run, **evaluate_task(embedded, grid=grid, points=points, seed=seed)})
         for path in results.values():
             yield json.loads(path.read_text())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,9 +71,13 @@ class Task:
             return score.compute(probabilities, split.targets)
         return score.compute(to_events(probabilities, split.frames, self.labels, setting), split.events)
 
-    def train(self, plan: Mapping[str, Sequence[str]], point: Point, seed: int) -> Fitted:
-        """Fit one grid point on a plan's training splits."""
-        train, valid = self.joined(plan["train"]), self.joined(plan["valid"])
+    def parts(self, plan: Mapping[str, Sequence[str]]) -> tuple[Split, Split]:
+        """What a plan trains on, and what it validates on."""
+        return self.joined(plan["train"]), self.joined(plan["valid"])
+
+    def train(self, parts: tuple[Split, Split], point: Point, seed: int) -> Fitted:
+        """Fit one grid point."""
+        train, valid = parts
         choices: list[dict[str, float]] = settings(self.metadata) if self.is_event else [{}]
         first = self.scores[0]
 
@@ -124,15 +127,16 @@ def evaluate_task(
     task = Task(folder)
     plans = fold_plan(task.metadata)
     candidates: list[Fitted] = []
+    parts = task.parts(plans[0])
     for number, point in enumerate(grid_points(grid, task.metadata, points, seed), start=1):
-        candidates.append(task.train(plans[0], point, seed))
+        candidates.append(task.train(parts, point, seed))
         if progress:
             progress(f"grid point {number}: {candidates[-1].score:.4f}")
     maximize = task.by_score and task.scores[0].maximize
     best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
     folds: dict[str, dict[str, float]] = {}
     for number, plan in enumerate(plans):
-        fitted = best if number == 0 else task.train(plan, best.point, seed + number)
+        fitted = best if number == 0 else task.train(task.parts(plan), best.point, seed + number)
         name = "|".join(plan["test"])
         folds[name] = task.test(plan, fitted)
         if progress:
@@ -154,11 +158,3 @@ def evaluate_task(
         "seed": seed,
         "seconds": time.monotonic() - started,
     }
-
-
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a result as JSON, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, path)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..compression.estimator import UniformEstimator
 from ..errors import AudioFileError
+from ..files import write_json
 from ..hear import HearModel
 from ..loading import load_model
 from ..machine import describe
@@ -208,7 +209,4 @@ def save(path: Path, model: HearModel, embedding: str, table: dict[str, dict[str
             record["results"] = old["results"]
     for name, rows in table.items():
         record["results"].setdefault(name, {}).update(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, path)
+    write_json(path, record)

@@ -80,7 +80,7 @@ def test_events_are_found(tmp_path):
     task = Task(folder)
     point = grid_points("faster", task.metadata, 1)[0].__class__(1, 64, 0.1, "xavier_uniform", 1e-2, 64, 60, 5, 5)
     (plan, *_) = fold_plan(task.metadata)
-    fitted = task.train(plan, point, seed=0)
+    fitted = task.train(task.parts(plan), point, seed=0)
     assert task.test(plan, fitted)["event_onset_200ms_fms"] > 0.9
 
 
