@@ -26,7 +26,7 @@ $(TEST)/.done: pyproject.toml
 
 # heareval and hearvalidator as published, beside the versions they run with; see docs/hear.md.
 hear-env:
-	PYTHON=$(PYTHON) TORCH=$(TORCH) bash scripts/make_hear_env.sh $(HEAR)
+	PYTHON=$(PYTHON) TORCH=$(TORCH) bash configs/hear_env/make.sh $(HEAR) hear_diffres
 
 demo: $(VENV)/.done
 	mkdir -p $(OUT)

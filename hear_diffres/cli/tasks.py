@@ -45,24 +45,46 @@ def list_command() -> None:
 
 @tasks_app.command()
 def build(
-    name: Annotated[str, typer.Argument(help="Task, as `tasks list` names it.")],
-    source: Annotated[Path, typer.Option(help="Folder into which the data set's archives were unpacked.")],
+    name: Annotated[
+        str, typer.Argument(help="Task, as `tasks list` names it, a set of `probe`, or a CSV file path,label,fold.")
+    ],
     tasks_dir: Annotated[Path, _TASKS],
+    source: Annotated[
+        Path | None, typer.Option(help="Folder into which the data set's archives were unpacked (not for a CSV).")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="E.g. 5h or full (default: the task's own).")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of labelled audio of your own: cut or pad clips to this (default: neither).")
+    ] = None,
     rates: Annotated[str, typer.Option(help="Sample rates in Hz, joined by commas.")] = "32000",
     workers: Annotated[int, typer.Option(help="Threads that decode and resample.", min=1)] = 2,
 ) -> None:
-    """Write a task directory from a plain copy of its data set."""
+    """Write a task directory from a plain copy of its data set, or from labelled audio of your own."""
+    from ..probe.sets import LAYOUTS
     from ..tasks.build import build_task
-    from ..tasks.spec import get_task
+    from ..tasks.labelled import labelled_task
+    from ..tasks.source import Clip
+    from ..tasks.spec import get_task, list_tasks
 
     try:
         wanted = [int(rate) for rate in rates.split(",")]
     except ValueError as error:
         raise fail(f"--rates: whole numbers joined by commas, got {rates!r}") from error
+    known = list_tasks()
+    if seconds is not None and name in known:
+        raise fail(f"--seconds: {name} has its own duration")
+    found: Path | list[Clip]
     try:
+        if name.endswith(".csv"):
+            spec, found = labelled_task(name, seconds)
+        elif source is None:
+            raise fail(f"--source: where is a plain copy of {name}?")
+        elif name in LAYOUTS and name not in known:
+            spec, found = labelled_task(f"{name}={source}", seconds)
+        else:
+            spec, found = get_task(name, mode), source
         with _bar() as progress:
-            path = build_task(get_task(name, mode), source, tasks_dir, wanted, workers=workers, progress=progress)
+            path = build_task(spec, found, tasks_dir, wanted, workers=workers, progress=progress)
     except HearDiffResError as error:
         raise fail(error) from error
     typer.echo(str(path))
@@ -108,9 +130,12 @@ def evaluate(
     grid: Annotated[str, typer.Option(help="default, fast or faster, as heareval's.")] = "default",
     grid_points: Annotated[int, typer.Option(help="How many points of the grid to try.", min=1)] = 8,
     seeds: Annotated[int, typer.Option(help="How many times, with other weights and points.", min=1)] = 1,
+    runner: Annotated[
+        str, typer.Option(help="fast (ours) or heareval (unmodified, in an environment made the first time).")
+    ] = "fast",
     threads: Annotated[int | None, typer.Option(help="Threads of PyTorch (default: its own).", min=1)] = None,
 ) -> None:
-    """Judge a HEAR module on the benchmark's tasks as heareval does, without TensorFlow or Lightning."""
+    """Judge a HEAR module on the benchmark's tasks: by heareval's protocol, or by heareval itself."""
     import json
 
     from ..cpu import prepare_cpu
@@ -122,7 +147,7 @@ def evaluate(
         arguments = json.loads(options)
         for result in bench(
             module, tasks_dir, output, options=arguments, model_path=model, grid=grid, points=grid_points,
-            seeds=range(42, 42 + seeds), say=lambda text: typer.echo(text, err=True),
+            seeds=range(42, 42 + seeds), runner=runner, say=lambda text: typer.echo(text, err=True),
         ):  # fmt: skip
             results.append(result)
             first, scores = next(iter(result["scores"].items()))

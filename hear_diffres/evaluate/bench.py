@@ -17,8 +17,13 @@ from ..errors import ConfigError
 from ..files import write_json
 from ..tasks.build import METADATA
 from ..tasks.check import check_tasks
+from .hear_env import hear_python
+from .heareval import embed_with_heareval, evaluate_with_heareval
 from .run import evaluate_task
 from .store import Embed, embed_task
+
+RUNNERS = ("fast", "heareval")
+Say = Callable[[str], None] | None
 
 
 def import_hear_module(name: str) -> ModuleType:
@@ -57,12 +62,13 @@ def bench(
     grid: str = "default",
     points: int = 8,
     seeds: Sequence[int] = (42,),
+    runner: str = "fast",
     say: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the result of every task and seed, from disk where it is there already.
 
     Embeddings go to `OUT/embeddings/RUN/TASK` in heareval's layout, results to
-    `OUT/results/RUN/TASK.GRID-POINTS-SEED.json`.
+    `OUT/results/RUN/TASK.GRID-POINTS-SEED.json`; heareval's own to `OUT/heareval` and `TASK.heareval-GRID-...json`.
 
     Args:
         name: a HEAR module, e.g. "hear_diffres.mn04".
@@ -70,36 +76,71 @@ def bench(
         out: folder for embeddings and results.
         options: keyword arguments of its `load_model`.
         model_path: its first argument.
-        grid, points, seeds: as `evaluate_task`.
+        grid, points, seeds: as `evaluate_task`; heareval runs without a seed for any but 42.
+        runner: "fast", our evaluator, or "heareval", the unmodified runners in their environment (`hear_env`).
         say: called with what is being done.
 
     Raises:
         ConfigError: a fault in the tasks folder (file and rule are named), or no such module.
     """
+    if runner not in RUNNERS:
+        raise ConfigError(f"no runner {runner!r}; there are {', '.join(RUNNERS)}")
     faults = list(check_tasks(tasks))
     if faults:
         raise ConfigError("\n".join(faults[:20]))
-    run = run_name(name, options or {})
-    model: Any = None
-    module = import_hear_module(name)
+    run, out = run_name(name, options or {}), Path(out)
+    judge = (_Fast if runner == "fast" else _HearEval)(name, run, out, options or {}, model_path, say)
+    prefix = "" if runner == "fast" else f"{runner}-"
     for task in sorted(Path(tasks).iterdir()):
-        results = {seed: Path(out) / "results" / run / f"{task.name}.{grid}-{points}-{seed}.json" for seed in seeds}
+        results = {seed: out / "results" / run / f"{task.name}.{prefix}{grid}-{points}-{seed}.json" for seed in seeds}
         if not all(path.exists() for path in results.values()):
-            if model is None:
-                model = module.load_model(model_path, **(options or {}))
-            folder = Path(out) / "embeddings" / run
             if say:
                 say(f"{task.name}: embedding")
-            embed = embedder(module, model, json.loads((task / METADATA).read_text())["embedding_type"] == "event")
-            embedded = embed_task(task, folder, embed, model.sample_rate)
+            embedded = judge.embed(task)
             for seed, path in results.items():
                 if path.exists():
                     continue
                 if say:
                     say(f"{task.name}: seed {seed}")
-                write_json(path, {"run": run, **evaluate_task(embedded, grid=grid, points=points, seed=seed)})
+                write_json(path, {"run": run, **judge.evaluate(embedded, grid, points, seed)})
         for path in results.values():
             yield json.loads(path.read_text())
+
+
+class _Fast:
+    """Our evaluator."""
+
+    def __init__(self, name: str, run: str, out: Path, options: dict[str, Any], model_path: str, say: Say):
+        self.module = import_hear_module(name)
+        self.folder = out / "embeddings" / run
+        self.options, self.model_path = options, model_path
+        self.model: Any = None
+
+    def embed(self, task: Path) -> Path:
+        if self.model is None:
+            self.model = self.module.load_model(self.model_path, **self.options)
+        event = json.loads((task / METADATA).read_text())["embedding_type"] == "event"
+        return embed_task(task, self.folder, embedder(self.module, self.model, event), self.model.sample_rate)
+
+    def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
+        return {"runner": "fast", **evaluate_task(embedded, grid=grid, points=points, seed=seed)}
+
+
+class _HearEval:
+    """The unmodified runners."""
+
+    def __init__(self, name: str, run: str, out: Path, options: dict[str, Any], model_path: str, say: Say):
+        self.name, self.options, self.model_path = name, options, model_path
+        self.folder = out / "heareval" / run
+        self.python = hear_python(say)
+
+    def embed(self, task: Path) -> Path:
+        return embed_with_heareval(
+            self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path
+        )
+
+    def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
+        return evaluate_with_heareval(self.python, embedded, grid=grid, points=points, seed=seed)
 
 
 def embedder(module: ModuleType, model: Any, event: bool) -> Embed:

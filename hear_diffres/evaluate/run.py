@@ -102,6 +102,17 @@ class Task:
         return {score.name: self.score(score, probabilities.numpy(), test, fitted.note) for score in self.scores}
 
 
+def over_folds(folds: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Metric to `mean` and `std` over test splits; `std` is 0 where there is one."""
+    out = {}
+    for metric in next(iter(folds.values())):
+        values = [fold[metric] for fold in folds.values()]
+        with np.errstate(invalid="ignore"):  # d' is infinite where a class is told apart without fault
+            std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        out[metric] = {"mean": float(np.mean(values)), "std": std}
+    return out
+
+
 def evaluate_task(
     folder: str | Path,
     *,
@@ -141,15 +152,9 @@ def evaluate_task(
         folds[name] = task.test(plan, fitted)
         if progress:
             progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in folds[name].items())}")
-    table = {key: [fold[key] for fold in folds.values()] for key in folds[next(iter(folds))]}
-
-    def spread(values: list[float]) -> float:
-        with np.errstate(invalid="ignore"):  # d' is infinite where a class is told apart without fault
-            return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
     return {
         "task": Path(folder).name,
-        "scores": {key: {"mean": float(np.mean(values)), "std": spread(values)} for key, values in table.items()},
+        "scores": over_folds(folds),
         "folds": folds,
         "point": best.point.__dict__ | best.note,
         "validation": best.score,

@@ -29,7 +29,7 @@ def workshop(tasks: Path, folder: str) -> Path:
 
 def build_task(
     spec: TaskSpec,
-    source: str | Path,
+    source: str | Path | Sequence[Clip],
     tasks: str | Path,
     rates: Sequence[int] = (32_000,),
     *,
@@ -42,7 +42,7 @@ def build_task(
 
     Args:
         spec: the task.
-        source: folder into which the data set's archives were unpacked.
+        source: folder into which the data set's archives were unpacked, or the clips themselves.
         tasks: folder of task directories.
         rates: sample rates in Hz.
         workers: threads that decode and resample.
@@ -61,16 +61,17 @@ def build_task(
         raise ConfigError(f"{target}: is there already")
     if not rates or min(rates) < 1:
         raise ConfigError(f"sample rates must be positive, got {tuple(rates)}")
-    splits = assign_splits(spec, read_source(spec, Path(source)))
-    empty = [split for split, clips in splits.items() if not clips]
+    clips = read_source(spec, Path(source)) if isinstance(source, (str, Path)) else source
+    splits = assign_splits(spec, clips)
+    empty = [split for split, members in splits.items() if not members]
     if empty:
-        raise ConfigError(f"{source}: no clips for {', '.join(empty)} of {spec.name}")
+        raise ConfigError(f"{spec.name}: no clips for {', '.join(empty)} in its source")
     part = workshop(tasks, spec.folder)
     _start(part, spec, splits, rates)
     for split in splits:
         for rate in rates:
             (part / str(rate) / split).mkdir(parents=True, exist_ok=True)
-    jobs = [(split, clip) for split, clips in splits.items() for clip in clips]
+    jobs = [(split, clip) for split, members in splits.items() for clip in members]
 
     def run(job: tuple[str, Clip]) -> None:
         split, clip = job

@@ -32,6 +32,7 @@ class Clip:
         key: clips of one key are never in different splits (a speaker, an uploader); usually the name.
         events: of event tasks.
         window: first sample and number of samples, where the clip is a part of the file; None: all of it.
+        rest: files of the same rate that go on where `path` ends, where a clip was cut into pieces.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Clip:
     key: str = ""
     events: tuple[Event, ...] = ()
     window: tuple[int, int] | None = None
+    rest: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.key:

@@ -27,16 +27,12 @@ def read_clip(clip: Clip, duration: float | None) -> tuple[np.ndarray, int]:
         int16 `[round(duration * rate)]`, and the rate.
 
     Raises:
-        AudioFileError: not decodable, or without samples.
+        AudioFileError: not decodable, without samples, or pieces of different rates.
     """
-    start, count = clip.window or (0, -1)
-    try:
-        with soundfile.SoundFile(clip.path) as file:
-            rate = file.samplerate
-            file.seek(start)
-            samples = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise AudioFileError(f"{clip.path}: cannot be decoded ({error})") from error
+    pieces = [_read(path, clip.window) for path in (clip.path, *clip.rest)]
+    samples, rate = np.concatenate([piece for piece, _ in pieces]), pieces[0][1]
+    if any(other != rate for _, other in pieces):
+        raise AudioFileError(f"{clip.path}: its pieces have different sample rates")
     if len(samples) == 0:
         raise AudioFileError(f"{clip.path}: holds no samples")
     if not np.isfinite(samples).all():
@@ -46,6 +42,16 @@ def read_clip(clip: Clip, duration: float | None) -> tuple[np.ndarray, int]:
         length = round(duration * rate)
         out = np.pad(out[:length], (0, max(0, length - len(out))))
     return out, rate
+
+
+def _read(path: Path, window: tuple[int, int] | None) -> tuple[np.ndarray, int]:
+    start, count = window or (0, -1)
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            return file.read(count, dtype="float32", always_2d=True).mean(axis=1), file.samplerate
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise AudioFileError(f"{path}: cannot be decoded ({error})") from error
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -13,8 +12,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks.synthetic_tasks import event_task, scene_task
 from hear_diffres import list_models, load_model
+from hear_diffres.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -25,14 +27,6 @@ EMBEDDINGS += ["all_se_mels", "e1_logits", "block_se_mels"]
 MODULES = [f"hear_diffres.{tier}" for tier in TIERS] + [f"hear_diffres.mn04_{name}" for name in EMBEDDINGS]
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason=f"{PYTHON} is not there: `make hear-env` builds it")
-
-
-def make_tasks(folder: Path) -> None:
-    spec = importlib.util.spec_from_file_location("make_tasks", HERE / "make_tasks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.scene_task(folder)
-    module.event_task(folder)
 
 
 def run(*arguments: object, cwd: Path | None = None, **variables: str) -> str:
@@ -108,7 +102,8 @@ def test_validator_command_line():
 
 
 def test_heareval_end_to_end(tmp_path):
-    make_tasks(tmp_path / "tasks")
+    scene_task(tmp_path / "tasks")
+    event_task(tmp_path / "tasks")
     compat = ("-m", "hear_diffres.hear_compat")
     options = json.dumps({"reduction": 0.25})
     run(*compat, "heareval.embeddings.runner", "hear_diffres.mn04", "--tasks-dir", "tasks", "--model-options", options,
@@ -127,3 +122,25 @@ def test_heareval_end_to_end(tmp_path):
     assert scene["aggregated_scores"]["test_score_mean"] > 0.5  # chance is 0.33
     event = json.loads((folder / "events-v1.0-small" / "test.predicted-scores.json").read_text())
     assert math.isfinite(event["test"]["test_score"]) and 0 <= event["test"]["test_score"] <= 1
+
+
+def test_evaluate_runs_it_by_one_command(tmp_path, monkeypatch):
+    scene_task(tmp_path / "tasks")
+    event_task(tmp_path / "tasks")
+    monkeypatch.setenv("HEAR_DIFFRES_HEAR_PYTHON", str(PYTHON))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    arguments = ["evaluate", "hear_diffres.mn04", "--tasks-dir", str(tmp_path / "tasks"), "-o", str(tmp_path / "out")]
+    arguments += ["--grid", "faster", "--grid-points", "2", "--options", '{"reduction": 0.75}']
+    tables = {}
+    for runner in ("heareval", "fast"):
+        result = CliRunner().invoke(app, [*arguments, "--runner", runner])
+        assert result.exit_code == 0, result.output
+        tables[runner] = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1:3] for row in tables["heareval"]] == [row.split("|")[1:3] for row in tables["fast"]]
+    again = CliRunner().invoke(app, [*arguments, "--runner", "heareval"])  # from disk, so to the second
+    assert [line for line in again.stdout.splitlines() if line.startswith("| ")] == tables["heareval"]
+    folder = tmp_path / "out" / "results" / "hear_diffres.mn04-reduction=0.75"
+    ours = json.loads((folder / "kinds-v1.0-small.faster-2-42.json").read_text())
+    theirs = json.loads((folder / "kinds-v1.0-small.heareval-faster-2-42.json").read_text())
+    assert ours["folds"].keys() == theirs["folds"].keys()
+    assert theirs["scores"]["top1_acc"]["mean"] > 0.5 and ours["scores"]["top1_acc"]["mean"] > 0.5

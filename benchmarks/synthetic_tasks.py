@@ -1,4 +1,4 @@
-"""A tiny HEAR tasks directory of synthetic sounds at 32 kHz: a scene task with folds and an event task."""
+"""HEAR task directories of synthetic sounds at 32 kHz: a scene task with folds and an event task."""
 
 from __future__ import annotations
 
@@ -42,10 +42,15 @@ def scene_task(tasks: Path, folds: int = 3, per_fold: int = 12) -> Path:
     return task
 
 
-def event_task(tasks: Path, counts: tuple[int, int, int] = (10, 4, 4), seconds: float = 6.0) -> Path:
-    """When do the alarm and the bird sound."""
+def event_task(
+    tasks: Path,
+    counts: tuple[int, int, int] = (10, 4, 4),
+    seconds: float = 6.0,
+    kinds: tuple[str, ...] = ("alarm", "bird"),
+    noise: float = 0.002,
+) -> Path:
+    """When do which kinds of sound start and end; louder noise and quieter sounds make it harder."""
     task = tasks / "events-v1.0-small"
-    kinds = ["alarm", "bird"]
     metadata = {
         "task_name": "events", "version": "v1.0", "embedding_type": "event", "prediction_type": "multilabel",
         "split_mode": "trainvaltest", "sample_duration": seconds, "nfolds": None,
@@ -53,19 +58,20 @@ def event_task(tasks: Path, counts: tuple[int, int, int] = (10, 4, 4), seconds: 
         "evaluation_params": {"event_postprocessing_grid": {"median_filter_ms": [250], "min_duration": [125]}},
         "default_mode": "small", "mode": "small", "splits": ["train", "valid", "test"],
     }  # fmt: skip
-    _write_common(task, metadata, kinds)
+    _write_common(task, metadata, list(kinds))
     rng = np.random.default_rng(0)
     for split, count in zip(("train", "valid", "test"), counts, strict=True):
         audio = task / str(RATE) / split
         audio.mkdir(parents=True)
         labels = {}
         for k in range(count):
-            clip = 0.002 * rng.standard_normal(int(seconds * RATE)).astype(np.float32)
+            clip = noise * rng.standard_normal(int(seconds * RATE)).astype(np.float32)
             events, start = [], float(rng.uniform(0.2, 0.8))
             while start + 1.0 < seconds:
-                kind = kinds[int(rng.integers(2))]
+                kind = kinds[int(rng.integers(len(kinds)))]
                 first = int(start * RATE)
-                clip[first : first + RATE] += make(kind, int(rng.integers(1000)), 1.0)
+                gain = min(1.0, float(rng.uniform(0.002 / noise, 1.0)))
+                clip[first : first + RATE] += gain * make(kind, int(rng.integers(1000)), 1.0)
                 events.append({"label": kind, "start": start * 1000, "end": (start + 1.0) * 1000})
                 start += 1.0 + float(rng.uniform(0.3, 1.2))
             name = f"{split}-{k}.wav"
