@@ -3,7 +3,8 @@
     python -m benchmarks.evaluators EMBEDDED_TASK ... [--event] [--grid faster] [--points 8] [--seeds 3] -o RESULT.json
 
 `hear-diffres evaluate` leaves embedded tasks in `OUT/embeddings/RUN/`; --event adds one of synthetic sounds. Needs
-`make hear-env`. Both run one after the other, repeat by repeat, with the same number of threads.
+`make hear-env`. Both run one after the other, repeat by repeat, on all cores: PyTorch's threads for
+heareval, a training per core for ours.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def compare(folder: Path, grid: str, points: int, seeds: int) -> dict[str, Any]:
     python = hear_python(print)
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "heareval": []}
     for seed in range(42, 42 + seeds):
-        runs["ours"].append(evaluate_task(folder, grid=grid, points=points, seed=seed))
+        runs["ours"].append(evaluate_task(folder, grid=grid, points=points, seed=seed, workers=torch.get_num_threads()))
         runs["heareval"].append(evaluate_with_heareval(python, folder, grid=grid, points=points, seed=seed))
         for name, rows in runs.items():
             first, scores = next(iter(rows[-1]["scores"].items()))

@@ -77,7 +77,8 @@ def bench(
         options: keyword arguments of its `load_model`.
         model_path: its first argument.
         grid, points, seeds: as `evaluate_task`; heareval runs without a seed for any but 42.
-        runner: "fast", our evaluator, or "heareval", the unmodified runners in their environment (`hear_env`).
+        runner: "fast", our evaluator with a training per thread of PyTorch, or "heareval", the unmodified runners in
+            their environment (`hear_env`).
         say: called with what is being done.
 
     Raises:
@@ -123,7 +124,8 @@ class _Fast:
         return embed_task(task, self.folder, embedder(self.module, self.model, event), self.model.sample_rate)
 
     def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
-        return {"runner": "fast", **evaluate_task(embedded, grid=grid, points=points, seed=seed)}
+        workers = torch.get_num_threads()
+        return {"runner": "fast", **evaluate_task(embedded, grid=grid, points=points, seed=seed, workers=workers)}
 
 
 class _HearEval:

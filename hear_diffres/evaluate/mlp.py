@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from .fast_layers import Dropout, Linear
 from .grid import Point
 
 _INIT = {"xavier_uniform": nn.init.xavier_uniform_, "xavier_normal": nn.init.xavier_normal_}
@@ -25,22 +26,28 @@ class Shallow(nn.Module):
         - Output: logits `[B, n_classes]`
     """
 
-    def __init__(self, n_features: int, n_classes: int, point: Point):
+    def __init__(self, n_features: int, n_classes: int, point: Point, random: Generator):
         super().__init__()
         layers: list[nn.Module] = []
         width, gain = n_features, 1.0
         for _ in range(point.hidden_layers):
-            linear = nn.Linear(width, point.hidden_dim)
-            _INIT[point.initialization](linear.weight, gain=gain)
-            layers += [linear, nn.BatchNorm1d(point.hidden_dim), nn.Dropout(point.dropout), nn.ReLU()]
+            linear = _linear(width, point.hidden_dim, point, gain, random)
+            layers += [linear, nn.BatchNorm1d(point.hidden_dim), Dropout(point.dropout, random), nn.ReLU()]
             width, gain = point.hidden_dim, math.sqrt(2.0)
-        last = nn.Linear(width, n_classes)
-        _INIT[point.initialization](last.weight, gain=gain)
-        self.layers = nn.Sequential(*layers, last)
+        self.layers = nn.Sequential(*layers, _linear(width, n_classes, point, gain, random))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
         return out
+
+
+def _linear(inputs: int, outputs: int, point: Point, gain: float, random: Generator) -> Linear:
+    # PyTorch would draw first weights from the process's own generator.
+    layer: Linear = nn.utils.skip_init(Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    _INIT[point.initialization](layer.weight, gain=gain, generator=random)
+    bound = 1 / math.sqrt(inputs)  # PyTorch's own for biases
+    nn.init.uniform_(layer.bias, -bound, bound, generator=random)
+    return layer
 
 
 @dataclass
@@ -99,31 +106,30 @@ def fit(
         maximize: more of that score is better.
         seed: of weights and dropout.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = Shallow(train[0].shape[1], train[1].shape[1], point)
-        optimiser = torch.optim.Adam(net.parameters(), lr=point.lr)
-        best, waited = Fitted(net, -math.inf if maximize else math.inf, 0, point, {}), 0
-        state = copy.deepcopy(net.state_dict())
-        # Batch normalisation needs two rows: a last batch of one goes with the one before it.
-        borders = list(range(point.batch_size, len(train[0]) - 1, point.batch_size))
-        sizes = np.diff([0, *borders, len(train[0])]).tolist()
-        for epoch in range(point.max_epochs):
-            net.train()
-            for x, y in zip(torch.split(train[0], sizes), torch.split(train[1], sizes), strict=True):
-                optimiser.zero_grad(set_to_none=True)
-                loss_of(net(x), y, multilabel).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            if (epoch + 1) % point.check_val_every_n_epoch:
-                continue
-            logits, probabilities = predict(net, valid[0], multilabel)
-            score, note = validate(probabilities.numpy(), float(loss_of(logits, valid[1], multilabel)))
-            if score > best.score if maximize else score < best.score:
-                best, waited = Fitted(net, score, epoch, point, note), 0
-                state = copy.deepcopy(net.state_dict())
-            else:
-                waited += 1
-                if waited >= point.patience:
-                    break
-        net.load_state_dict(state)
-        return best
+    random = Generator().manual_seed(seed)
+    net = Shallow(train[0].shape[1], train[1].shape[1], point, random)
+    optimiser = torch.optim.Adam(net.parameters(), lr=point.lr, fused=True)
+    best, waited = Fitted(net, -math.inf if maximize else math.inf, 0, point, {}), 0
+    state = copy.deepcopy(net.state_dict())
+    # Batch normalisation needs two rows: a last batch of one goes with the one before it.
+    borders = list(range(point.batch_size, len(train[0]) - 1, point.batch_size))
+    sizes = np.diff([0, *borders, len(train[0])]).tolist()
+    for epoch in range(point.max_epochs):
+        net.train()
+        for x, y in zip(torch.split(train[0], sizes), torch.split(train[1], sizes), strict=True):
+            optimiser.zero_grad(set_to_none=True)
+            loss_of(net(x), y, multilabel).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if (epoch + 1) % point.check_val_every_n_epoch:
+            continue
+        logits, probabilities = predict(net, valid[0], multilabel)
+        score, note = validate(probabilities.numpy(), float(loss_of(logits, valid[1], multilabel)))
+        if score > best.score if maximize else score < best.score:
+            best, waited = Fitted(net, score, epoch, point, note), 0
+            state = copy.deepcopy(net.state_dict())
+        else:
+            waited += 1
+            if waited >= point.patience:
+                break
+    net.load_state_dict(state)
+    return best

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +115,25 @@ def over_folds(folds: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, 
     return out
 
 
+@contextmanager
+def side_by_side(workers: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]]:
+    """`map` over threads, PyTorch with one thread in each; results in order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(before)
+
+
 def evaluate_task(
     folder: str | Path,
     *,
     grid: str = "default",
     points: int = 8,
     seed: int = 42,
+    workers: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Search the grid on the first plan, train the best point on the others, test all.
@@ -128,6 +143,7 @@ def evaluate_task(
         grid: "default", "fast" or "faster".
         points: how many of its points to try.
         seed: of weights and dropout, and of the order of the grid.
+        workers: trainings side by side, each on one thread; results do not depend on it.
         progress: called with a line per training.
 
     Returns:
@@ -137,21 +153,27 @@ def evaluate_task(
     started = time.monotonic()
     task = Task(folder)
     plans = fold_plan(task.metadata)
-    candidates: list[Fitted] = []
     parts = task.parts(plans[0])
-    for number, point in enumerate(grid_points(grid, task.metadata, points, seed), start=1):
-        candidates.append(task.train(parts, point, seed))
-        if progress:
-            progress(f"grid point {number}: {candidates[-1].score:.4f}")
-    maximize = task.by_score and task.scores[0].maximize
-    best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
     folds: dict[str, dict[str, float]] = {}
-    for number, plan in enumerate(plans):
-        fitted = best if number == 0 else task.train(task.parts(plan), best.point, seed + number)
-        name = "|".join(plan["test"])
-        folds[name] = task.test(plan, fitted)
-        if progress:
-            progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in folds[name].items())}")
+    with side_by_side(workers) as run:
+        candidates = []
+        tried = grid_points(grid, task.metadata, points, seed)
+        for number, fitted in enumerate(run(lambda point: task.train(parts, point, seed), tried), start=1):
+            candidates.append(fitted)
+            if progress:
+                progress(f"grid point {number}: {fitted.score:.4f}")
+        maximize = task.by_score and task.scores[0].maximize
+        best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
+
+        def fold(number: int) -> dict[str, float]:
+            plan = plans[number]
+            return task.test(plan, best if number == 0 else task.train(task.parts(plan), best.point, seed + number))
+
+        for plan, scores in zip(plans, run(fold, range(len(plans))), strict=True):
+            name = "|".join(plan["test"])
+            folds[name] = scores
+            if progress:
+                progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in scores.items())}")
     return {
         "task": Path(folder).name,
         "scores": over_folds(folds),

@@ -184,3 +184,13 @@ def test_clips_of_different_length_are_embedded_each_as_it_is(tmp_path):
     folder = embed_task(task, tmp_path / "out", embed, RATE, batch_seconds=6)
     assert (1, 1500) in seen and max(n for n, _ in seen) == 3
     assert read_split(folder, "fold00").vectors.shape == (8, 4)
+
+
+def test_threads_change_nothing_and_are_put_back(tmp_path):
+    folder = embed_task(write_task(tmp_path / "tones-v1-full"), tmp_path / "embeddings", spectrum, RATE)
+    before = torch.get_num_threads()
+    state = torch.random.get_rng_state()
+    results = [evaluate_task(folder, grid="faster", points=4, workers=workers) for workers in (1, 3)]
+    assert results[0]["folds"] == results[1]["folds"] and results[0]["point"] == results[1]["point"]
+    assert torch.get_num_threads() == before
+    assert torch.equal(torch.random.get_rng_state(), state)
