@@ -9,6 +9,7 @@ import json
 import math
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from benchmarks.synthetic_tasks import event_task, scene_task
 from hear_diffres import list_models, load_model
 from hear_diffres.cli import app
+from hear_diffres.evaluate.scores import SCORES
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -144,3 +146,15 @@ def test_evaluate_runs_it_by_one_command(tmp_path, monkeypatch):
     theirs = json.loads((folder / "kinds-v1.0-small.heareval-faster-2-42.json").read_text())
     assert ours["folds"].keys() == theirs["folds"].keys()
     assert theirs["scores"]["top1_acc"]["mean"] > 0.5 and ours["scores"]["top1_acc"]["mean"] > 0.5
+
+
+def test_metrics_and_events_are_heareval_s():
+    cases = [json.loads(line) for line in run(HERE / "compare_scores.py").splitlines() if line.startswith("{")]
+    names = Counter(case["name"] for case in cases)
+    assert set(names) == {*SCORES, "events"} and set(names.values()) == {12}
+    for case in cases:
+        if case["name"] == "events":
+            assert case["ours"] == case["theirs"]
+        else:
+            assert case["ours"] == pytest.approx(case["theirs"], abs=1e-9), case
+    assert len({str(case["ours"]) for case in cases}) > 80  # they do vary
