@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..files import write_json
 from ..tasks.build import METADATA
 from ..tasks.check import check_tasks
+from .describe import describe_model
 from .run import evaluate_task
 from .store import Embed, embed_task
 
@@ -97,7 +98,8 @@ def bench(
                     continue
                 if say:
                     say(f"{task.name}: seed {seed}")
-                write_json(path, {"run": run, **evaluate_task(embedded, grid=grid, points=points, seed=seed)})
+                entry = {"run": run, "model": describe_model(name, options or {}, model_path, model)}
+                write_json(path, {**entry, **evaluate_task(embedded, grid=grid, points=points, seed=seed)})
         for path in results.values():
             yield json.loads(path.read_text())
 
