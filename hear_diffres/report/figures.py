@@ -10,7 +10,7 @@ from typing import Any
 from ..evaluate.describe import UNTRAINED
 from .labels import place_labels
 from .peers import Peer
-from .rows import OURS, PUBLISHED, Row
+from .rows import OURS, Row
 from .select import Comparison, mel_pairs
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; shapes differ as well.
@@ -38,7 +38,9 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _style(number: int) -> dict[str, Any]:
-    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _SHAPES[number % len(_SHAPES)]}
+    colour = _COLOURS[number % len(_COLOURS)]
+    fill = colour if number < len(_COLOURS) else "white"
+    return {"color": colour, "marker": _SHAPES[number % len(_SHAPES)], "mfc": fill}
 
 
 def _log_axis(axis: Any, label: str) -> None:
@@ -48,7 +50,8 @@ def _log_axis(axis: Any, label: str) -> None:
     axis.margins(x=0.18, y=0.12)
     axis.set_xlabel(label)
     axis.grid(alpha=0.3, lw=0.6, which="major")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
 
@@ -66,7 +69,7 @@ def complexity(comparison: Comparison) -> Any:
         named: list[tuple[float, float, str]] = []
         groups: tuple[tuple[str, Sequence[Row | Peer], dict[str, Any]], ...] = (
             ("ours", [r for r in comparison.rows if r.origin == OURS], {**_style(0), "ls": "-"}),
-            ("EfficientAT, run here", [r for r in comparison.rows if r.origin == PUBLISHED], {**_style(1), "ls": ""}),
+            ("EfficientAT, run here", [r for r in comparison.rows if r.origin != OURS], {**_style(1), "ls": ""}),
             ("published, not run here", comparison.peers, {"color": _GREY, "marker": "D", "mfc": "white", "ls": ""}),
         )  # fmt: skip
         for name, rows, style in groups:
@@ -116,7 +119,7 @@ def mels(comparison: Comparison) -> Any:
     """From without to with mel averages, one line per pair; mel averages alone below."""
     pairs = mel_pairs(comparison)
     alone = [row for row in comparison.rows if row.parts == {"mels"}]
-    names = [row.name for row in alone] + [f"{a.family}, {_embedding_name(a)}" for a, _ in pairs]
+    names = [f"{row.family}, mels alone" for row in alone] + [f"{a.family}, {_embedding_name(a)}" for a, _ in pairs]
     figure = _figure(8, 1.6 + 0.38 * len(names))
     axis = figure.subplots()
     for height, row in enumerate(alone):
@@ -166,17 +169,20 @@ def reduction(comparison: Comparison) -> Any:
     tiers = list(dict.fromkeys(row.tier for row in comparison.rows))
     controlled = [t for t in tiers if any(_is_control(row) for row in comparison.rows if row.tier == t)]
     networks = [row for row in comparison.rows if not _is_control(row)]
-    figure = _figure(5.4 * (1 + len(controlled)), 5.0)
-    axes = figure.subplots(1, 1 + len(controlled), squeeze=False)[0]
-    _curves(axes[0], comparison, networks, lambda row: row.tier, tiers)
     kinds = list(dict.fromkeys(_kind(row) for row in comparison.rows if row.tier in controlled))
-    axes[0].set_title("DiffRes, every tier", fontsize=10)
-    for axis, tier in zip(axes[1:], controlled, strict=True):
+    kinds.sort(key=UNTRAINED.__eq__)  # last: it is seldom drawn
+    panels = [("DiffRes, every tier", networks, _tier, tiers)] if networks else []
+    for tier in controlled:
         rows = [row for row in comparison.rows if row.tier == tier]
-        if axis is not axes[1]:
-            axis.sharey(axes[1])
-        _curves(axis, comparison, rows, _kind, kinds)
-        axis.set_title(f"{tier}: DiffRes and what is free", fontsize=10)
+        panels.append((f"{tier}: DiffRes and what is free", rows, _kind, kinds))
+    figure = _figure(max(6.0, 5.4 * len(panels)), 5.0)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    first = len(panels) - len(controlled)  # panels of one tier share their scale, the tiers' is wider
+    for number, (axis, (title, rows, group, order)) in enumerate(zip(axes, panels, strict=True)):
+        if number > first:
+            axis.sharey(axes[first])
+        _curves(axis, comparison, rows, group, order)
+        axis.set_title(title, fontsize=10)
     axes[0].set_ylabel(_unit(comparison))
     figure.suptitle(f"{comparison.title} ({comparison.note})", fontsize=11)
     return figure
@@ -184,6 +190,10 @@ def reduction(comparison: Comparison) -> Any:
 
 def _is_control(row: Row) -> bool:
     return bool(row.control) or row.origin != OURS
+
+
+def _tier(row: Row) -> str:
+    return row.tier
 
 
 def _kind(row: Row) -> str:

@@ -22,7 +22,7 @@ def place_labels(axis: Any, points: Sequence[tuple[float, float, str]], **style:
 
     Args:
         axis: of a figure drawn by Agg.
-        points: x, y and name; a point without a name is only kept free.
+        points: x, y and name; points on top of each other share one label.
         style: as `Axes.annotate`.
     """
     from matplotlib.patheffects import withStroke
@@ -36,9 +36,11 @@ def place_labels(axis: Any, points: Sequence[tuple[float, float, str]], **style:
     spots = _spots(axis)
     outline = [withStroke(linewidth=2, foreground="white")]
     taken: list[Any] = []
+    together: dict[tuple[float, float], list[str]] = {}
     for x, y, name in points:
-        if not name:
-            continue
+        together.setdefault((x, y), []).append(name)
+    for (x, y), names in together.items():
+        name = ", ".join(dict.fromkeys(names))
         text = axis.annotate(
             name, (x, y), xytext=(0, 0), textcoords="offset points", va="center", path_effects=outline, **style
         )

@@ -59,7 +59,7 @@ class Comparison:
         rows: what is compared.
         tasks: what is averaged over: those that every row has.
         dropped: tasks some row lacks, and which one.
-        peers: those that have all the tasks.
+        peers: those that have all the tasks, where the figure shows any.
     """
 
     key: str
@@ -95,7 +95,8 @@ def compare(
     dropped = {task: next(row.name for row in rows if task not in row.scores) for task in known if task not in shared}
     if not tasks:
         raise NothingToShow(f"no task that all of {len(rows)} rows share")
-    peers = tuple(peer for peer in section.peers if all(task in peer.scores for task in tasks))
+    shown = section.peers if key in ("complexity", "published") else ()
+    peers = tuple(peer for peer in shown if all(task in peer.scores for task in tasks))
     return Comparison(key, title, note, section, tuple(rows), tasks, dropped, peers)
 
 
@@ -174,7 +175,7 @@ def mels(section: Section) -> Comparison:
         raise NothingToShow("no row with mels alone, and none both with and without them")
     # mel averages are taken before DiffRes: alone, they are the same at every rate
     rate = _common([row for row in found if row.parts != {"mels"}] or found)
-    alone = {row.family: row for row in reversed(found) if row.parts == {"mels"}}
+    alone = {row.family: row for row in found if row.parts == {"mels"}}
     chosen = [row for row in found if row.reduction == rate and row.parts != {"mels"}]
     return compare("mels", "What mel averages bring", _at(rate), section, [*alone.values(), *chosen])
 
