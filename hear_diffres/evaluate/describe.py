@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..backbone import MobileNet
+from ..compression.base import check_reduction
 from ..costs import cost_at
 from ..embedding import Embedding
 from ..hear import HearModel
@@ -54,7 +58,7 @@ def describe_model(module: str, options: dict[str, Any], weights: str, model: An
     """
     entry = {
         "module": module,
-        "options": {key: value if isinstance(value, _JSON) else str(value) for key, value in options.items()},
+        "options": _plain(options),
         "weights": Path(weights).name,
         "embedding_size": getattr(model, "scene_embedding_size", None),
     }
@@ -70,20 +74,35 @@ def describe_model(module: str, options: dict[str, Any], weights: str, model: An
     }
 
 
-def describe_module(module: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The same as far as a module's name and options tell, its weights those that ship; nothing is loaded.
+def describe_module(module: str, options: dict[str, Any], weights: str = "") -> dict[str, Any]:
+    """The same without loading anything, for a model that another process ran: as far as names tell.
+
+    A published file is taken to have the adapter that its rate needs, and nothing is hashed.
 
     >>> entry = describe_module("hear_diffres.mn04_e1", {"reduction": 0.0})
-    >>> entry["tier"], entry["embedding"], entry["reduction"], round(entry["macs"] / 1e6, 1)
-    ('mn04', 'e1', 0.0, 11.5)
+    >>> entry["tier"], entry["embedding"], entry["reduction"], round(entry["macs"] / 1e6, 1), entry["embedding_size"]
+    ('mn04', 'e1', 0.0, 11.5, 384)
     """
     package, _, name = module.rpartition(".")
     found = parse_module_name(name) if package == "hear_diffres" else None
-    entry = {"module": module, "options": options, "weights": "", "embedding_size": None}
+    entry = {
+        "module": module,
+        "options": _plain(options),
+        "weights": Path(weights).name,
+        "embedding_size": None,
+    }
     if found is None:
         return entry
-    embedding = Embedding.parse(found[1])
-    return entry | _of_network(get_config(found[0]), embedding, float(options.get("reduction", 0.5)), "shipped")
+    config, embedding = get_config(found[0]), Embedding.parse(found[1])
+    with torch.device("meta"):
+        size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
+    reduction = check_reduction(options.get("reduction", 0.5))
+    return entry | {"embedding_size": size, **_of_network(config, embedding, reduction, weights or "shipped")}
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON can hold them."""
+    return {key: value if isinstance(value, _JSON) else str(value) for key, value in options.items()}
 
 
 def _of_network(config: ModelConfig, embedding: Embedding, reduction: float, source: str) -> dict[str, Any]:

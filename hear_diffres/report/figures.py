@@ -65,6 +65,8 @@ def complexity(comparison: Comparison) -> Any:
     figure = _figure(10, 4.6)
     left, right = figure.subplots(1, 2, sharey=True)
     panels = ((left, "macs", "MMAC per second of audio"), (right, "parameters", "parameters, millions"))
+    names: list[tuple[Any, list[tuple[float, float, str]]]] = []
+    lines: dict[str, Any] = {}
     for axis, cost, label in panels:
         named: list[tuple[float, float, str]] = []
         groups: tuple[tuple[str, Sequence[Row | Peer], dict[str, Any]], ...] = (
@@ -76,16 +78,23 @@ def complexity(comparison: Comparison) -> Any:
             known = [row for row in rows if getattr(row, cost)]
             points = sorted((getattr(row, cost) / 1e6, 100 * comparison.score(row)) for row in known)
             if points:
-                axis.plot(*zip(*points, strict=True), label=name, lw=1.2, ms=6, **style)
+                (lines[name],) = axis.plot(*zip(*points, strict=True), label=name, lw=1.2, ms=6, **style)
             for row in known:
                 text = row.name if isinstance(row, Peer) else row.tier
                 named.append((getattr(row, cost) / 1e6, 100 * comparison.score(row), text))
         _log_axis(axis, label)
-        place_labels(axis, named, fontsize=8)
+        names.append((axis, named))
     left.set_ylabel(_unit(comparison))
-    right.legend(fontsize=8, loc="lower right")
-    figure.suptitle(f"{comparison.title} ({comparison.note})", fontsize=11)
+    if lines:
+        figure.legend(lines.values(), lines.keys(), fontsize=8, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(_heading(comparison), fontsize=11)
+    for axis, named in names:  # last: all else moves the axes
+        place_labels(axis, named, fontsize=8)
     return figure
+
+
+def _heading(comparison: Comparison) -> str:
+    return f"{comparison.title} ({comparison.note})" if comparison.note else comparison.title
 
 
 def embeddings(comparison: Comparison) -> Any:
@@ -103,7 +112,7 @@ def embeddings(comparison: Comparison) -> Any:
     axis.set(xlabel=comparison.unit, ylim=(-0.6, len(names) - 0.4))
     axis.grid(axis="x", alpha=0.3, lw=0.6)
     _legend_beside(axis)
-    axis.set_title(f"{comparison.title} ({comparison.note})", fontsize=11)
+    axis.set_title(_heading(comparison), fontsize=11)
     return figure
 
 
@@ -137,7 +146,7 @@ def mels(comparison: Comparison) -> Any:
     axis.set(xlabel=comparison.unit, ylim=(-0.6, len(names) - 0.3))
     axis.grid(axis="x", alpha=0.3, lw=0.6)
     _legend_beside(axis)
-    axis.set_title(f"{comparison.title} ({comparison.note})", fontsize=11)
+    axis.set_title(_heading(comparison), fontsize=11)
     return figure
 
 
@@ -160,7 +169,7 @@ def tasks_apart(comparison: Comparison) -> Any:
     axis.set_xticks(range(len(tasks)), tasks, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     figure.colorbar(picture, ax=axis, label=_unit(comparison), pad=0.02)
-    axis.set_title(f"{comparison.title} ({comparison.note})" if comparison.note else comparison.title, fontsize=11)
+    axis.set_title(_heading(comparison), fontsize=11)
     return figure
 
 
@@ -178,13 +187,16 @@ def reduction(comparison: Comparison) -> Any:
     figure = _figure(max(6.0, 5.4 * len(panels)), 5.0)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     first = len(panels) - len(controlled)  # panels of one tier share their scale, the tiers' is wider
+    names = []
     for number, (axis, (title, rows, group, order)) in enumerate(zip(axes, panels, strict=True)):
         if number > first:
             axis.sharey(axes[first])
-        _curves(axis, comparison, rows, group, order)
+        names.append(_curves(axis, comparison, rows, group, order))
         axis.set_title(title, fontsize=10)
     axes[0].set_ylabel(_unit(comparison))
-    figure.suptitle(f"{comparison.title} ({comparison.note})", fontsize=11)
+    figure.suptitle(_heading(comparison), fontsize=11)
+    for axis, named in zip(axes, names, strict=True):  # last: all else moves the axes
+        place_labels(axis, named, fontsize=7, color="#333333")
     return figure
 
 
@@ -205,8 +217,12 @@ def _kind(row: Row) -> str:
 
 def _curves(
     axis: Any, comparison: Comparison, rows: Sequence[Row], group: Callable[[Row], str], order: Sequence[str]
-) -> None:
-    """Score over MACs, one curve per group, points named by their rate; far below, a note instead of a point."""
+) -> list[tuple[float, float, str]]:
+    """Score over MACs, one curve per group; far below, a note instead of a point.
+
+    Returns:
+        Every point, and its rate as its name.
+    """
     scores = {row.name: 100 * comparison.score(row) for row in rows}
     trained = [scores[row.name] for row in rows if row.control != UNTRAINED]
     # An untrained network lies so far below that it would flatten all else.
@@ -225,8 +241,8 @@ def _curves(
     for line, row in enumerate(hidden):
         text = f"{row.name}: {scores[row.name]:.1f} (far below)"
         axis.text(0.02, 0.02 + 0.05 * line, text, transform=axis.transAxes, fontsize=8, color=_GREY)
-    place_labels(axis, named, fontsize=7, color="#333333")
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=2, frameon=False)
+    return named
 
 
 DRAW: dict[str, Callable[[Comparison], Any]] = {

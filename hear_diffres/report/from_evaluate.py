@@ -68,7 +68,7 @@ def _protocol(path: Path, value: dict[str, Any]) -> str:
         parts.append(f"grid {value['grid']}")
     if value.get("points"):
         parts.append(f"{value['points']} points")
-    if value.get("runner") and value["runner"] != "hear_diffres":
+    if value.get("runner") not in (None, "fast"):  # heareval itself
         parts.append(f"run by {value['runner']}")
     return ", ".join(parts)
 

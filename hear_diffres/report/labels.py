@@ -13,7 +13,7 @@ _PLACES = [
     for height in (0, 8, -8, 16, -16, 26, -26, 38, -38)
     for side, align in ((1, "left"), (-1, "right"))
 ]
-_POINT = 4  # half the size of a point, pixels, that a name must not cover
+_POINT = 7  # half the size of a point, pixels, that a name must not cover
 _STEP = 12  # pixels between the spots of a line that names avoid if they can
 
 
@@ -32,7 +32,7 @@ def place_labels(axis: Any, points: Sequence[tuple[float, float, str]], **style:
     renderer = axis.figure.canvas.get_renderer()
     pixels = axis.transData.transform([(x, y) for x, y, _ in points])
     marks = [Bbox.from_bounds(x - _POINT, y - _POINT, 2 * _POINT, 2 * _POINT) for x, y in pixels]
-    frame = axis.get_window_extent(renderer)
+    frame = axis.get_window_extent(renderer).padded(-_POINT)
     spots = _spots(axis)
     outline = [withStroke(linewidth=2, foreground="white")]
     taken: list[Any] = []

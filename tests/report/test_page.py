@@ -87,6 +87,14 @@ def test_protocols_are_never_mixed(tmp_path):
     assert found[2].by["esc50"].kind == "none, raw score"
 
 
+def test_heareval_itself_is_a_protocol_of_its_own(tmp_path):
+    for runner in ("fast", "heareval"):
+        write_evaluate(tmp_path / runner, "hear_diffres.mn04", ("esc50-v2.0.0-full",), runner=runner)
+    write_evaluate(tmp_path / "old", "hear_diffres.mn10", ("esc50-v2.0.0-full",))
+    found = sections(tmp_path / "fast", tmp_path / "heareval", tmp_path / "old")
+    assert [len(section.rows) for section in found] == [2, 1] and found[1].protocol.endswith("run by heareval")
+
+
 def test_what_each_figure_compares(many):
     (section,) = sections(many)
     assert [row.tier for row in complexity(section).rows] == ["mn01", "mn04", "mn10", "mn20"]
