@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluate.describe import UNTRAINED
-from .labels import place_labels
+from .labels import Point, place_labels
 from .peers import Peer
 from .rows import OURS, Row
 from .select import Comparison, mel_pairs
@@ -65,10 +65,10 @@ def complexity(comparison: Comparison) -> Any:
     figure = _figure(10, 4.6)
     left, right = figure.subplots(1, 2, sharey=True)
     panels = ((left, "macs", "MMAC per second of audio"), (right, "parameters", "parameters, millions"))
-    names: list[tuple[Any, list[tuple[float, float, str]]]] = []
+    names: list[tuple[Any, list[Point]]] = []
     lines: dict[str, Any] = {}
     for axis, cost, label in panels:
-        named: list[tuple[float, float, str]] = []
+        named: list[Point] = []
         groups: tuple[tuple[str, Sequence[Row | Peer], dict[str, Any]], ...] = (
             ("ours", [r for r in comparison.rows if r.origin == OURS], {**_style(0), "ls": "-"}),
             ("EfficientAT, run here", [r for r in comparison.rows if r.origin != OURS], {**_style(1), "ls": ""}),
@@ -81,7 +81,7 @@ def complexity(comparison: Comparison) -> Any:
                 (lines[name],) = axis.plot(*zip(*points, strict=True), label=name, lw=1.2, ms=6, **style)
             for row in known:
                 text = row.name if isinstance(row, Peer) else row.tier
-                named.append((getattr(row, cost) / 1e6, 100 * comparison.score(row), text))
+                named.append((getattr(row, cost) / 1e6, 100 * comparison.score(row), text, "black"))
         _log_axis(axis, label)
         names.append((axis, named))
     left.set_ylabel(_unit(comparison))
@@ -196,7 +196,7 @@ def reduction(comparison: Comparison) -> Any:
     axes[0].set_ylabel(_unit(comparison))
     figure.suptitle(_heading(comparison), fontsize=11)
     for axis, named in zip(axes, names, strict=True):  # last: all else moves the axes
-        place_labels(axis, named, fontsize=7, color="#333333")
+        place_labels(axis, named, fontsize=7)
     return figure
 
 
@@ -217,7 +217,7 @@ def _kind(row: Row) -> str:
 
 def _curves(
     axis: Any, comparison: Comparison, rows: Sequence[Row], group: Callable[[Row], str], order: Sequence[str]
-) -> list[tuple[float, float, str]]:
+) -> list[Point]:
     """Score over MACs, one curve per group; far below, a note instead of a point.
 
     Returns:
@@ -229,14 +229,14 @@ def _curves(
     floor = 2 * min(trained) - max(trained) if trained else 0.0
     hidden = [row for row in rows if row.control == UNTRAINED and scores[row.name] < floor]
     shown = [row for row in rows if row not in hidden]
-    named: list[tuple[float, float, str]] = []
+    named: list[Point] = []
     for name in dict.fromkeys(map(group, shown)):
         mine = sorted((row for row in shown if group(row) == name), key=lambda row: row.reduction or 0)
         x, y = [(row.macs or 0) / 1e6 for row in mine], [scores[row.name] for row in mine]
-        axis.plot(x, y, lw=1.2, ms=6, label=name, **_style(order.index(name)))
-        named += [
-            (a, b, f"{row.reduction:.0%}" if row.reduction else "all") for a, b, row in zip(x, y, mine, strict=True)
-        ]
+        style = _style(order.index(name))
+        axis.plot(x, y, lw=1.2, ms=6, label=name, **style)
+        rates = [f"{row.reduction:.0%}" if row.reduction else "all" for row in mine]
+        named += [(a, b, rate, style["color"]) for a, b, rate in zip(x, y, rates, strict=True)]
     _log_axis(axis, "MMAC per second of audio, DiffRes and network")
     for line, row in enumerate(hidden):
         text = f"{row.name}: {scores[row.name]:.1f} (far below)"

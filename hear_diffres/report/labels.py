@@ -17,12 +17,15 @@ _POINT = 7  # half the size of a point, pixels, that a name must not cover
 _STEP = 12  # pixels between the spots of a line that names avoid if they can
 
 
-def place_labels(axis: Any, points: Sequence[tuple[float, float, str]], **style: Any) -> None:
+Point = tuple[float, float, str, str]  # x, y, name, and the name's colour
+
+
+def place_labels(axis: Any, points: Sequence[Point], **style: Any) -> None:
     """Write the name of every point at the first place that is free; the axis's limits must be final.
 
     Args:
         axis: of a figure drawn by Agg.
-        points: x, y and name; points on top of each other share one label.
+        points: of the axis; those on top of each other share one label.
         style: as `Axes.annotate`.
     """
     from matplotlib.patheffects import withStroke
@@ -30,19 +33,26 @@ def place_labels(axis: Any, points: Sequence[tuple[float, float, str]], **style:
 
     axis.figure.draw_without_rendering()
     renderer = axis.figure.canvas.get_renderer()
-    pixels = axis.transData.transform([(x, y) for x, y, _ in points])
+    pixels = axis.transData.transform([(x, y) for x, y, *_ in points])
     marks = [Bbox.from_bounds(x - _POINT, y - _POINT, 2 * _POINT, 2 * _POINT) for x, y in pixels]
     frame = axis.get_window_extent(renderer).padded(-_POINT)
     spots = _spots(axis)
     outline = [withStroke(linewidth=2, foreground="white")]
     taken: list[Any] = []
-    together: dict[tuple[float, float], list[str]] = {}
-    for x, y, name in points:
-        together.setdefault((x, y), []).append(name)
-    for (x, y), names in together.items():
+    together: dict[tuple[float, float, str], list[str]] = {}
+    for x, y, name, colour in points:
+        together.setdefault((x, y, colour), []).append(name)
+    for (x, y, colour), names in together.items():
         name = ", ".join(dict.fromkeys(names))
         text = axis.annotate(
-            name, (x, y), xytext=(0, 0), textcoords="offset points", va="center", path_effects=outline, **style
+            name,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            path_effects=outline,
+            **style,
         )
         best = None
         for place in _PLACES:
