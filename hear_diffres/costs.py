@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from .backbone import count_parameters
+from .backbone import MobileNet, count_parameters
 from .compression.base import n_bins
 from .embedding import Embedding
+from .network import Network
 from .registry import REDUCTIONS, ModelConfig, build_network
 
 _SECONDS = 10
@@ -42,11 +43,47 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
     """
     with torch.device("meta"):
         network = build_network(config)
-    frames = round(_SECONDS * 1000 / config.frame_ms)
     diffres = network.compressor.macs_per_frame() * 1000 / config.frame_ms
-    macs = {}
-    for rate in REDUCTIONS:
-        bins = int(n_bins(torch.tensor([frames], device="cpu"), rate))
-        macs[rate] = network.backbone.macs(config.n_mels, bins) / _SECONDS + (diffres if rate else 0.0)
+    macs = {rate: _macs(network, config, rate) for rate in REDUCTIONS}
     sizes = {name: Embedding.parse(name).size(network.backbone, config.n_mels) for name in embeddings}
     return Cost(count_parameters(network), macs, diffres, sizes)
+
+
+def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> tuple[int, float]:
+    """Parameters, and multiply-accumulates per second of audio at one rate.
+
+    Args:
+        config: the tier or control.
+        reduction: share of frames (bands, for a control on bands) removed; 0 pays no DiffRes.
+        diffres: False for the MobileNet alone, with the single input channel of EfficientAT's own networks.
+
+    >>> from .registry import get_config
+    >>> parameters, macs = cost_at(get_config("mn10"), 0.0, diffres=False)
+    >>> parameters, round(macs / 1e6, 1)
+    (4876831, 54.1)
+    """
+    with torch.device("meta"):
+        if diffres:
+            network = build_network(config)
+            return count_parameters(network), _macs(network, config, reduction)
+        backbone = MobileNet(config.width_mult, 1, config.n_classes)
+    return count_parameters(backbone), backbone.macs(config.n_mels, _share(_frames(config), reduction)) / _SECONDS
+
+
+def _frames(config: ModelConfig) -> int:
+    return round(_SECONDS * 1000 / config.frame_ms)
+
+
+def _share(count: int, reduction: float) -> int:
+    """What is left of `count` frames or bands."""
+    return int(n_bins(torch.tensor([count], device="cpu"), reduction))
+
+
+def _macs(network: Network, config: ModelConfig, reduction: float) -> float:
+    frames, bands = _frames(config), config.n_mels
+    if config.compressor == "fewer_bands":
+        bands = _share(bands, reduction)
+    else:
+        frames = _share(frames, reduction)
+    paid = network.compressor.macs_per_frame() * 1000 / config.frame_ms if reduction else 0.0
+    return network.backbone.macs(bands, frames) / _SECONDS + paid

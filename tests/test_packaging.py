@@ -50,6 +50,7 @@ def test_contents(wheel):
         "hear_diffres/_weights/mn04.json",
         "hear_diffres/_weights/mn04_as_mAP_432.adapter.safetensors",
         "hear_diffres/_configs/tasks.toml",
+        "hear_diffres/_configs/hear/published.toml",
     ):
         assert wanted in names, wanted
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..files import write_json
 from ..tasks.build import METADATA
 from ..tasks.check import check_tasks
+from .describe import describe_model, describe_module
 from .hear_env import hear_python
 from .heareval import embed_with_heareval, evaluate_with_heareval
 from .run import evaluate_task
@@ -43,13 +44,14 @@ def import_hear_module(name: str) -> ModuleType:
     return module
 
 
-def run_name(module: str, options: dict[str, Any]) -> str:
-    """Folder of a module with options.
+def run_name(module: str, options: dict[str, Any], model_path: str = "") -> str:
+    """Folder of a module with options and a weights file.
 
-    >>> run_name("hear_diffres.mn04", {"reduction": 0.75})
-    'hear_diffres.mn04-reduction=0.75'
+    >>> run_name("hear_diffres.mn04", {"reduction": 0.75}, "weights/mn04_as.pt")
+    'hear_diffres.mn04-mn04_as-reduction=0.75'
     """
-    return "-".join([module, *(f"{key}={value}" for key, value in sorted(options.items()))]).replace("/", "_")
+    weights = [Path(model_path).stem] if model_path else []
+    return "-".join([module, *weights, *(f"{key}={value}" for key, value in sorted(options.items()))]).replace("/", "_")
 
 
 def bench(
@@ -89,7 +91,7 @@ def bench(
     faults = list(check_tasks(tasks))
     if faults:
         raise ConfigError("\n".join(faults[:20]))
-    run, out = run_name(name, options or {}), Path(out)
+    run, out = run_name(name, options or {}, model_path), Path(out)
     judge = (_Fast if runner == "fast" else _HearEval)(name, run, out, options or {}, model_path, say)
     prefix = "" if runner == "fast" else f"{runner}-"
     for task in sorted(Path(tasks).iterdir()):
@@ -103,7 +105,8 @@ def bench(
                     continue
                 if say:
                     say(f"{task.name}: seed {seed}")
-                write_json(path, {"run": run, **judge.evaluate(embedded, grid, points, seed)})
+                entry = {"run": run, "model": judge.describe(), **judge.evaluate(embedded, grid, points, seed)}
+                write_json(path, entry)
         for path in results.values():
             yield json.loads(path.read_text())
 
@@ -112,7 +115,7 @@ class _Fast:
     """Our evaluator."""
 
     def __init__(self, name: str, run: str, out: Path, options: dict[str, Any], model_path: str, say: Say):
-        self.module = import_hear_module(name)
+        self.name, self.module = name, import_hear_module(name)
         self.folder = out / "embeddings" / run
         self.options, self.model_path = options, model_path
         self.model: Any = None
@@ -122,6 +125,9 @@ class _Fast:
             self.model = self.module.load_model(self.model_path, **self.options)
         event = json.loads((task / METADATA).read_text())["embedding_type"] == "event"
         return embed_task(task, self.folder, embedder(self.module, self.model, event), self.model.sample_rate)
+
+    def describe(self) -> dict[str, Any]:
+        return describe_model(self.name, self.options, self.model_path, self.model)
 
     def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
         workers = torch.get_num_threads()
@@ -140,6 +146,9 @@ class _HearEval:
         return embed_with_heareval(
             self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path
         )
+
+    def describe(self) -> dict[str, Any]:
+        return describe_module(self.name, self.options, self.model_path)
 
     def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
         return evaluate_with_heareval(self.python, embedded, grid=grid, points=points, seed=seed)
