@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import soundfile
 import soxr
 import torch
 
 from ..audio import SAMPLE_RATE
+from ..errors import AudioFileError
 from ..hear import HearModel
 
 _MOST_CHANNELS = 64
+
+
+def clip_samples(clip: Any, name: str) -> np.ndarray:
+    """A clip as the package `datasets` gives it, to mono samples at 32 kHz.
+
+    Args:
+        clip: decoded, with an "array" and a "sampling_rate"; or not (`datasets.Audio(decode=False)`), with the "bytes"
+            of a file or the "path" of one, which soundfile decodes.
+        name: what error messages call the clip.
+
+    Raises:
+        AudioFileError: a file that cannot be decoded.
+        TypeError, ValueError: as `to_samples`; or none of the above.
+    """
+    if isinstance(clip, Mapping) and "array" not in clip:
+        source = clip.get("path") if clip.get("bytes") is None else io.BytesIO(clip["bytes"])
+        if source is None:
+            raise ValueError(f"{name}: needs an array, bytes or a path, has {', '.join(clip) or 'nothing'}")
+        try:
+            samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise AudioFileError(f"{name}: cannot be decoded ({error})") from error
+        return to_samples(samples.mean(axis=1), rate, name)
+    return to_samples(clip["array"], clip["sampling_rate"], name)
 
 
 def to_samples(array: object, sampling_rate: object, name: str) -> np.ndarray:

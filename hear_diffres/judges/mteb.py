@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..embedding import DEFAULT_EMBEDDING
 from ..errors import WeightsError
-from .clips import embed_clips, to_samples
+from .clips import clip_samples, embed_clips
 from .variant import load_variant, variant_name
 from .variant import revision as revision_of
 
@@ -98,8 +98,9 @@ class MtebEncoder:
 
         Args:
             inputs: mteb's data loader: batches whose "audio" lists clips, each with an "array" (`[n]` or
-                `[channels, n]`, floating point, full scale 1) and a "sampling_rate" (Hz, any; resampled here). Of
-                batches that hold other modalities too, the audio is embedded, as mteb's own warning says.
+                `[channels, n]`, floating point, full scale 1) and a "sampling_rate" (Hz, any; resampled here), or the
+                "bytes" or "path" of a file, as `datasets.Audio(decode=False)` leaves them. Of batches that hold other
+                modalities too, the audio is embedded, as mteb's own warning says.
             task_metadata, hf_split, hf_subset: named in error messages.
             prompt_type: without effect: there are no prompts.
             batch_size: without effect: the loader has made its batches.
@@ -110,6 +111,7 @@ class MtebEncoder:
             - Output: float32 `[n_clips, D]`, in the order of the loader
 
         Raises:
+            AudioFileError: bytes or a file that cannot be decoded.
             TypeError: samples that are not floating point.
             ValueError: no audio in a batch (text, images); a clip that is empty, not finite, or has no sampling rate;
                 another precision. The message names the task, the split and the number of the clip.
@@ -123,8 +125,7 @@ class MtebEncoder:
             if "audio" not in batch:
                 raise ValueError(f"{where}: hear_diffres embeds audio only, and a batch holds {', '.join(batch)}")
             clips = [
-                to_samples(clip["array"], clip["sampling_rate"], f"{where}, clip {number}")
-                for number, clip in enumerate(batch["audio"], start=done)
+                clip_samples(clip, f"{where}, clip {number}") for number, clip in enumerate(batch["audio"], start=done)
             ]
             rows.append(embed_clips(self.model, clips, self.batch_seconds))
             done += len(clips)

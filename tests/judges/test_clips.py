@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hear_diffres import load_model
-from hear_diffres.judges.clips import embed_clips, groups, to_samples
+from hear_diffres.errors import AudioFileError
+from hear_diffres.judges.clips import clip_samples, embed_clips, groups, to_samples
 from hear_diffres.judges.variant import load_variant, revision, variant_name
 
 
@@ -91,6 +94,27 @@ def test_a_sample_or_two_are_enough(rate, n):
 def test_faults_are_named_with_the_clip(array, rate, error, words):
     with pytest.raises(error, match=f"clip 7: .*{words}"):
         to_samples(array, rate, "clip 7")
+
+
+def test_undecoded_files_give_what_their_samples_give(tmp_path):
+    stereo = np.stack([tone(16_000, 0.5, 300), tone(16_000, 0.5, 700)])
+    soundfile.write(tmp_path / "clip.wav", stereo.T, 16_000, subtype="FLOAT")
+    expected = clip_samples({"array": stereo, "sampling_rate": 16_000}, "clip")
+    content = (tmp_path / "clip.wav").read_bytes()
+    for clip in ({"path": str(tmp_path / "clip.wav"), "bytes": None}, {"path": "elsewhere.wav", "bytes": content}):
+        np.testing.assert_allclose(clip_samples(clip, "clip"), expected, atol=1e-6)
+
+
+def test_files_that_cannot_be_decoded_are_named():
+    for clip in ({"bytes": b"no audio"}, {"path": "nowhere.wav"}):
+        with pytest.raises(AudioFileError, match="clip 7: cannot be decoded"):
+            clip_samples(clip, "clip 7")
+    header = io.BytesIO()
+    soundfile.write(header, np.zeros((0, 2), np.float32), 16_000, format="WAV")
+    with pytest.raises(ValueError, match="clip 7: the audio is empty"):
+        clip_samples({"bytes": header.getvalue()}, "clip 7")
+    with pytest.raises(ValueError, match="clip 7: needs an array, bytes or a path, has text"):
+        clip_samples({"text": "a"}, "clip 7")
 
 
 def test_random_weights_only_where_asked_for(tmp_path, monkeypatch):

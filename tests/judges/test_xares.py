@@ -8,16 +8,19 @@ The contract (X-ARES 0.1.3, README and `audio_encoder_checker.py`): a `torch.nn.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import math
 import os
 import subprocess
 import sys
+import tarfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 import soundfile
+import soxr
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,30 +170,33 @@ def test_xares_runs(checker, tmp_path):
     assert done.returncode == 0 and "Results:" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
     name, mlp, knn = done.stdout.split("Results:")[1].splitlines()[2].split()[:3]
     assert name == "Sounds" and min(float(mlp), float(knn)) >= 0.8, done.stdout[-1500:]
-    kept = [path.name for path in (tmp_path / "env" / "sounds" / "embeddings").iterdir()]
-    assert kept == [xares.variant("mn01").__name__]
+    assert (tmp_path / "env" / "sounds" / "embeddings" / xares.variant("mn01").__name__).is_dir()
 
 
 def write_task(folder: Path) -> None:
     """A task file, and the tar files that X-ARES would have downloaded: three kinds at three rates, uneven lengths."""
-    from xares.audiowebdataset import write_audio_tar
-
     (folder / "sounds_task.py").write_text(
         "from xares.task import TaskConfig\n"
         "def sounds_config(encoder):\n"
         "    return TaskConfig(encoder=encoder, eval_weight=12, formal_name='Sounds', name='sounds', output_dim=3,\n"
-        "                      label_processor=lambda x: int(x['label']), epochs=30)\n"
+        "                      label_processor=lambda x: x['label'], batch_size_train=8)\n"
     )
     ready = folder / "env" / "sounds"
     ready.mkdir(parents=True)
     (ready / ".audio_tar_ready").touch()
     for split, seeds in (("train", range(8)), ("valid", range(20, 24)), ("test", range(30, 34))):
-        paths, labels = [], []
-        for label, kind in enumerate(("alarm", "rain", "bird")):
-            for seed in seeds:
-                rate = (16_000, 32_000, 44_100)[seed % 3]
-                paths.append(str(folder / f"{split}_{kind}_{seed}.wav"))
-                samples = make(kind, seed, 0.5 + 0.1 * (seed % 4))
-                soundfile.write(paths[-1], samples, rate)
-                labels.append(json.dumps(label))
-        write_audio_tar(paths, labels, str(ready / f"{split}*.tar"), num_shards=1)
+        with tarfile.open(ready / f"{split}000000.tar", "w") as archive:
+            for label, kind in enumerate(("alarm", "rain", "bird")):
+                for seed in seeds:
+                    sound = io.BytesIO()
+                    rate = (16_000, 32_000, 44_100)[seed % 3]
+                    samples = soxr.resample(make(kind, seed, 0.8 + 0.1 * (seed % 3)), 32_000, rate)
+                    soundfile.write(sound, samples, rate, format="WAV")
+                    add(archive, f"{kind}_{seed}.wav", sound.getvalue())
+                    add(archive, f"{kind}_{seed}.json", json.dumps({"label": label}).encode())
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
