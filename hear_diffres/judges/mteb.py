@@ -142,7 +142,7 @@ class MtebEncoder:
 
     def _describe(self) -> Any:
         try:
-            from mteb.models import ModelMeta
+            from mteb.models.model_meta import ModelMeta, ScoringFunction
         except ImportError as error:
             raise ImportError("the metadata need mteb: pip install 'hear-diffres[mteb]'") from error
         net = self.model
@@ -169,7 +169,7 @@ class MtebEncoder:
             public_training_code=None,
             public_training_data=None,
             framework=["PyTorch"],
-            similarity_fn_name="cosine",
+            similarity_fn_name=ScoringFunction.COSINE,
             use_instructions=False,
             training_datasets=trained_on,
             modalities=["audio"],
