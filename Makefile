@@ -21,7 +21,8 @@ $(VENV)/.done: pyproject.toml
 
 $(TEST)/.done: pyproject.toml
 	$(call venv,$(TEST))
-	$(TEST)/bin/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	$(TEST)/bin/python -m pip install -q --disable-pip-version-check -e '.[test,mteb]' loguru
+	$(TEST)/bin/python -m pip install -q --disable-pip-version-check --no-deps xares==0.1.3 # torchaudio need not load
 	touch $@
 
 # heareval and hearvalidator as published, beside the versions they run with; see docs/hear.md.

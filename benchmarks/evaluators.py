@@ -2,14 +2,15 @@
 
     python -m benchmarks.evaluators EMBEDDED_TASK ... [--event] [--grid faster] [--points 8] [--seeds 3] -o RESULT.json
 
-`hear-diffres evaluate` leaves embedded tasks in `OUT/embeddings/RUN/`; --event adds one of synthetic sounds. Needs
-`make hear-env`. Both run one after the other, repeat by repeat, on all cores: PyTorch's threads for
-heareval, a training per core for ours.
+Tasks are added to RESULT.json. `hear-diffres evaluate` leaves embedded tasks in `OUT/embeddings/RUN/`; --event adds
+one of synthetic sounds. Needs `make hear-env`. Both run one after the other, repeat by repeat, on all cores: PyTorch's
+threads for heareval, a training per core for ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     prepare_cpu(torch.get_num_threads())
-    results = {}
+    results = json.loads(arguments.output.read_text())["tasks"] if arguments.output.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folders = list(arguments.tasks)
         if arguments.event:

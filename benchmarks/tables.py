@@ -1,8 +1,9 @@
-"""The README's tables from the results in benchmarks/results: `python -m benchmarks.tables` writes them into it."""
+"""Tables of README and docs from the results in benchmarks/results: `python -m benchmarks.tables` writes them in."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 SETS = {
     "esc10": "ESC-10",
     "esc50_16k": "ESC-50, 16 kHz",
@@ -110,6 +112,29 @@ def sets() -> str:
     return "\n".join([*lines, "", f"{machine['processor']}, {machine['date']}, commit {machine['commit']}."])
 
 
+def evaluators() -> str:
+    """Our evaluator beside heareval."""
+    result = read("evaluators") or {}
+    lines = ["| task | grid, points | metric | ours | heareval | seconds | heareval | times |", "|---" * 8 + "|"]
+    for task, row in result["tasks"].items():
+        for metric in row["ours"]["scores"]:
+            if metric == next(iter(row["ours"]["scores"])):
+                head = f"{task} | {row['grid']}, {row['points']}"
+                times = f"{row['ours']['seconds']:.1f} | {row['heareval']['seconds']:.1f} | {row['times faster']:.1f}"
+            else:
+                head, times = " | ", " | | "
+            both = (row[name]["scores"][metric] for name in ("ours", "heareval"))
+            cells = (
+                "-" if score["mean"] == float("inf") else f"{score['mean']:.3f} ± {score['std']:.3f}" for score in both
+            )
+            lines.append(f"| {head} | {metric} | {' | '.join(cells)} | {times} |")
+    machine = result["machine"]
+    seeds = {row["seeds"] for row in result["tasks"].values()}
+    machine_text = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
+    lines += ["", f"Mean ± standard deviation over {min(seeds)} seeds; {machine_text}."]
+    return "\n".join(lines)
+
+
 def fill(page: str, mark: str, table: str) -> str:
     """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
     before, rest = page.split(f"<!-- {mark} -->", 1)
@@ -117,13 +142,20 @@ def fill(page: str, mark: str, table: str) -> str:
     return f"{before}<!-- {mark} -->\n{table}\n<!-- /{mark} -->{after}"
 
 
-def filled(page: str) -> str:
-    """The README with its tables as the results have them."""
-    for mark, table in (("tiers", tiers()), ("rates", rates()), ("sets", sets())):
-        page = fill(page, mark, table)
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
+    "docs/hear.md": {"evaluators": evaluators},
+}
+
+
+def filled(path: str) -> str:
+    """A page with its tables as the results have them."""
+    page = (ROOT / path).read_text()
+    for mark, table in PAGES[path].items():
+        page = fill(page, mark, table())
     return page
 
 
 if __name__ == "__main__":
-    readme = RESULTS.parents[1] / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    for name in PAGES:
+        (ROOT / name).write_text(filled(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import diffres_scaling, stages, tables, timestamps
 from benchmarks.timing import compare
 
@@ -20,6 +22,6 @@ def test_speed_tables_have_a_row_per_case():
     assert "1,000" in diffres_scaling.table(scaling)
 
 
-def test_readme_tables_are_those_of_the_results():
-    readme = (tables.RESULTS.parents[1] / "README.md").read_text()
-    assert tables.filled(readme) == readme
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_are_those_of_the_results(page):
+    assert tables.filled(page) == (tables.ROOT / page).read_text()

@@ -1,9 +1,9 @@
 """Layers of the shallow network that cost less on a CPU than PyTorch's own, with random streams of their own.
 
 Two things cost most of a training: products of matrices, and random numbers for dropout. Where the processor multiplies
-bfloat16 natively (AVX512-BF16, AMX), products of a training step take a quarter of the time at that precision;
-weights, sums, normalisation and the optimiser stay float32, and so does every prediction. With a generator per network,
-networks can be trained in threads side by side and still repeat.
+bfloat16 natively (AVX512-BF16, AMX), a product takes a quarter of the time at that precision: then features and their
+gradients are kept in it while training. Weights, their gradients, statistics, loss and optimiser stay float32, and so
+does every prediction. With a generator per network, networks can be trained in threads side by side and still repeat.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ def has_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-class _Product(torch.autograd.Function):
-    """`x @ weight.T` with operands, forwards and backwards, rounded to bfloat16."""
+class _Linear(torch.autograd.Function):
+    """`x @ weight.T + bias` with operands, result and gradient of the result in bfloat16."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x, weight = x.bfloat16(), weight.bfloat16()
         ctx.save_for_backward(x, weight)
-        return F.linear(x, weight).float()
+        return F.linear(x, weight, bias.bfloat16())
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        gradient = gradients[0].bfloat16()
-        to_x = (gradient @ weight).float() if ctx.needs_input_grad[0] else None
-        return to_x, (gradient.T @ x).float()
+        gradient = gradients[0]
+        to_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        return to_x, (gradient.T @ x).float(), gradient.sum(0, dtype=torch.float32)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, in training with bfloat16 products where the processor has them.
+    """`nn.Linear`; in training, where the processor has bfloat16, its result is of that type.
 
     Shape:
         - Input: `[B, in_features]`
-        - Output: `[B, out_features]` float32
+        - Output: `[B, out_features]`
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and has_bfloat16()):
             return super().forward(x)
-        return _Product.apply(x, self.weight) + self.bias  # type: ignore[no-untyped-call]
+        return _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
 
 
 class Dropout(nn.Module):

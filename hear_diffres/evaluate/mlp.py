@@ -38,7 +38,7 @@ class Shallow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
-        return out
+        return out.float()
 
 
 def _linear(inputs: int, outputs: int, point: Point, gain: float, random: Generator) -> Linear:

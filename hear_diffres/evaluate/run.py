@@ -27,17 +27,18 @@ class Task:
 
     Args:
         folder: what `store.embed_task` or heareval's embeddings runner wrote.
+        columns: of the vectors; None for all.
 
     Raises:
         ConfigError: unreadable, or a metric that is not known.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, columns: Sequence[int] | None = None):
         self.folder = Path(folder)
         try:
             self.metadata = json.loads((self.folder / METADATA).read_text())
             self.labels = read_vocabulary(self.folder)
-            self.splits = {split: read_split(self.folder, split) for split in self.metadata["splits"]}
+            self.splits = {split: read_split(self.folder, split, columns) for split in self.metadata["splits"]}
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"{folder}: not an embedded task ({error})") from error
         unknown = [name for name in self.metadata["evaluation"] if name not in SCORES]
@@ -134,6 +135,7 @@ def evaluate_task(
     points: int = 8,
     seed: int = 42,
     workers: int = 1,
+    columns: Sequence[int] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Search the grid on the first plan, train the best point on the others, test all.
@@ -144,6 +146,7 @@ def evaluate_task(
         points: how many of its points to try.
         seed: of weights and dropout, and of the order of the grid.
         workers: trainings side by side, each on one thread; results do not depend on it.
+        columns: of the vectors to use, so that several embeddings can lie in one file; None for all.
         progress: called with a line per training.
 
     Returns:
@@ -151,7 +154,7 @@ def evaluate_task(
         `validation`, `seconds`.
     """
     started = time.monotonic()
-    task = Task(folder)
+    task = Task(folder, columns)
     plans = fold_plan(task.metadata)
     parts = task.parts(plans[0])
     folds: dict[str, dict[str, float]] = {}

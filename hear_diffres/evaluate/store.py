@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,8 +162,8 @@ class _PlainLists(pickle.Unpickler):
         raise ConfigError(f"target labels hold {module}.{name}; only lists of names and numbers are read")
 
 
-def read_split(folder: Path, split: str) -> Split:
-    """What `embed_task`, or heareval's embeddings runner, wrote.
+def read_split(folder: Path, split: str, columns: Sequence[int] | None = None) -> Split:
+    """What `embed_task`, or heareval's embeddings runner, wrote; of the vectors only some columns, if asked.
 
     Raises:
         ConfigError: a label that the vocabulary lacks, vectors that are not finite, or files that do not fit together.
@@ -174,6 +174,10 @@ def read_split(folder: Path, split: str) -> Split:
     if vectors.size != np.prod(shape):
         raise ConfigError(f"{folder / f'{split}.embeddings.npy'}: holds {vectors.size} numbers, not {shape}")
     vectors = vectors.reshape(shape)
+    if columns is not None:
+        if min(columns) < 0 or max(columns) >= shape[1]:
+            raise ConfigError(f"{folder}: has {shape[1]} columns, asked for {min(columns)} to {max(columns)}")
+        vectors = vectors[:, columns]
     if not np.isfinite(vectors).all():
         raise ConfigError(f"{folder / f'{split}.embeddings.npy'}: holds NaN or infinity")
     with (folder / f"{split}.target-labels.pkl").open("rb") as file:

@@ -95,7 +95,10 @@ def get_task(name: str, mode: str | None = None) -> TaskSpec:
     """
     if name not in _table():
         raise ConfigError(f"no task {name!r}; there are {', '.join(_table())}")
-    config = {key: value for key, value in _table()[name].items() if key != "modes"}
+    keys = [key for key in _table()[name] if key not in ("modes", "download_urls")]
+    if "download_urls" in _table()[name]:
+        keys.insert(keys.index("default_mode"), "download_urls")  # where hear-preprocess has it; TOML wants tables last
+    config = {key: _table()[name][key] for key in keys}
     modes = _table()[name]["modes"]
     mode = config["default_mode"] if mode is None else mode
     if mode not in modes:

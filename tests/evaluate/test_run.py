@@ -194,3 +194,16 @@ def test_threads_change_nothing_and_are_put_back(tmp_path):
     assert results[0]["folds"] == results[1]["folds"] and results[0]["point"] == results[1]["point"]
     assert torch.get_num_threads() == before
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_columns_are_an_embedding_of_their_own(tmp_path):
+    def wide(audio):
+        vectors, times = spectrum(audio)
+        return torch.cat([torch.zeros(len(audio), 3), vectors], 1), times
+
+    task = write_task(tmp_path / "tones-v1-full")
+    alone = evaluate_task(embed_task(task, tmp_path / "alone", spectrum, RATE), grid="faster", points=2)
+    among = embed_task(task, tmp_path / "among", wide, RATE)
+    assert evaluate_task(among, grid="faster", points=2, columns=range(3, 11))["folds"] == alone["folds"]
+    with pytest.raises(ConfigError, match="has 11 columns, asked for 3 to 11"):
+        evaluate_task(among, columns=range(3, 12))

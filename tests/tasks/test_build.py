@@ -268,3 +268,11 @@ def test_commands(tmp_path):
     assert "as heareval expects" in run("check", tasks)
     (tmp_path / "tasks" / "stray").write_text("")
     assert "stray: a tasks folder" in run("check", tasks, code=1)
+
+
+def test_metadata_has_hear_preprocess_s_order():
+    keys = list(get_task("esc50").metadata)
+    assert keys == [
+        "task_name", "version", "embedding_type", "prediction_type", "sample_duration", "split_mode", "nfolds",
+        "evaluation", "download_urls", "default_mode", "max_task_duration_by_fold", "tmp_dir", "mode", "splits",
+    ]  # fmt: skip
