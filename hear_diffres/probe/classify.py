@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
-# The HEAR evaluation's own settings (Turian et al. 2022): 1024 hidden units, dropout 0.1, Adam, batches of 1024, up to
-# 500 epochs, patience 20; of its grid, the middle learning rate and one hidden layer.
-_HIDDEN, _DROPOUT, _LR, _BATCH, _EPOCHS, _PATIENCE = 1024, 0.1, 1e-3, 1024, 500, 20
+from ..evaluate.grid import Point
+from ..evaluate.mlp import fit, predict
+
+# Of the HEAR evaluation's grid (Turian et al. 2022), one hidden layer and the middle learning rate.
+_POINT = Point(
+    hidden_layers=1, hidden_dim=1024, dropout=0.1, initialization="xavier_uniform", lr=1e-3, batch_size=1024,
+    max_epochs=500, check_val_every_n_epoch=3, patience=20,
+)  # fmt: skip
 _C = 0.05  # of the logistic regression, on standardised vectors; fixed beforehand
 
 
@@ -33,41 +36,23 @@ def hear_mlp(
     seed: int,
 ) -> float:
     """Test accuracy of the MLP with the best validation accuracy. Each part is vectors and integer labels."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        x, y = torch.from_numpy(train[0]).float(), torch.from_numpy(train[1]).long()
-        hidden, out = nn.Linear(x.shape[1], _HIDDEN), nn.Linear(_HIDDEN, classes)
-        for layer in (hidden, out):
-            nn.init.xavier_uniform_(layer.weight)
-        net = nn.Sequential(hidden, nn.BatchNorm1d(_HIDDEN), nn.Dropout(_DROPOUT), nn.ReLU(), out)
-        optimiser = torch.optim.Adam(net.parameters(), lr=_LR)
-        best, best_state, waited = -1.0, copy.deepcopy(net.state_dict()), 0
-        for _ in range(_EPOCHS):
-            net.train()
-            order = torch.randperm(len(x))
-            for start in range(0, len(x), _BATCH):
-                rows = order[start : start + _BATCH]
-                if len(rows) < 2:  # batch normalisation needs two
-                    continue
-                optimiser.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            score = _accuracy(net, valid)
-            if score > best:
-                best, best_state, waited = score, copy.deepcopy(net.state_dict()), 0
-            else:
-                waited += 1
-                if waited >= _PATIENCE:
-                    break
-        net.load_state_dict(best_state)
-        return _accuracy(net, test)
 
+    def tensors(part: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+        # Clips come sorted by label; batches want a mixture, in an order that is the same every time.
+        order = np.random.default_rng(seed).permutation(len(part[1]))
+        labels = torch.from_numpy(part[1][order]).long()
+        return torch.from_numpy(part[0][order]).float(), torch.nn.functional.one_hot(labels, classes).float()
 
-@torch.no_grad()
-def _accuracy(net: nn.Module, part: tuple[np.ndarray, np.ndarray]) -> float:
-    net.eval()
-    predicted = net(torch.from_numpy(part[0]).float()).argmax(1).numpy()
-    return float((predicted == part[1]).mean())
+    validation, held_out = tensors(valid), tensors(test)
+
+    def accuracy(probabilities: np.ndarray, labels: Tensor) -> float:
+        return float((probabilities.argmax(1) == labels.argmax(1).numpy()).mean())
+
+    fitted = fit(
+        tensors(train), validation, _POINT, multilabel=False, maximize=True, seed=seed,
+        validate=lambda probabilities, loss: (accuracy(probabilities, validation[1]), {}),
+    )  # fmt: skip
+    return accuracy(predict(fitted.net, held_out[0], multilabel=False)[1].numpy(), held_out[1])
 
 
 def cross_validate(
