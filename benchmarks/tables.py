@@ -112,6 +112,17 @@ def sets() -> str:
     return "\n".join([*lines, "", f"{machine['processor']}, {machine['date']}, commit {machine['commit']}."])
 
 
+def extra() -> str:
+    """What extra teachers bought."""
+    titles = {"base": "none", "speaker": "speaker vectors", "f0": "f0", "labels": "labels", "notes": "notes and onsets"}
+    lines = ["| extra teacher | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
+    for name, title in titles.items():
+        result = read(f"probe_extra_{name}")
+        pairs = ([score(result, data, rate) for rate in ("0%", "50%")] for data in ("mean", *SETS))
+        lines.append(f"| {title} | " + " | ".join(f"{text(a)} / {text(b)}" for a, b in pairs) + " |")
+    return "\n".join(lines)
+
+
 def evaluators() -> str:
     """Our evaluator beside heareval."""
     result = read("evaluators") or {}
@@ -145,6 +156,7 @@ def fill(page: str, mark: str, table: str) -> str:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
     "docs/hear.md": {"evaluators": evaluators},
+    "docs/training.md": {"extra": extra},
 }
 
 
