@@ -137,6 +137,9 @@ def evaluate(
 ) -> None:
     """Judge a HEAR module on the benchmark's tasks: by heareval's protocol, or by heareval itself."""
     import json
+    import sys
+
+    from tqdm import tqdm
 
     from ..cpu import prepare_cpu
     from ..evaluate.bench import bench, table
@@ -145,13 +148,23 @@ def evaluate(
     results = []
     try:
         arguments = json.loads(options)
-        for result in bench(
-            module, tasks_dir, output, options=arguments, model_path=model, grid=grid, points=grid_points,
-            seeds=range(42, 42 + seeds), runner=runner, say=lambda text: typer.echo(text, err=True),
-        ):  # fmt: skip
-            results.append(result)
-            first, scores = next(iter(result["scores"].items()))
-            typer.echo(f"{result['task']}: {first} {scores['mean']:.4f}", err=True)
+        with tqdm(disable=None) as bar:
+
+            def say(text: str) -> None:
+                bar.write(text, file=sys.stderr)
+
+            def progress(what: str, done: int, total: int) -> None:
+                bar.set_description(what, refresh=False)
+                bar.n, bar.total = done, total
+                bar.refresh()
+
+            for result in bench(
+                module, tasks_dir, output, options=arguments, model_path=model, grid=grid, points=grid_points,
+                seeds=range(42, 42 + seeds), runner=runner, say=say, progress=progress,
+            ):  # fmt: skip
+                results.append(result)
+                first, scores = next(iter(result["scores"].items()))
+                say(f"{result['task']}: {first} {scores['mean']:.4f}")
     except (HearDiffResError, ValueError, TypeError) as error:
         raise fail(error) from error
     typer.echo(table(results))

@@ -25,6 +25,8 @@ from .store import Embed, embed_task
 
 RUNNERS = ("fast", "heareval")
 Say = Callable[[str], None] | None
+Progress = Callable[[str, int, int], None] | None
+Count = Callable[[int, int], None]
 
 
 def import_hear_module(name: str) -> ModuleType:
@@ -65,7 +67,8 @@ def bench(
     points: int = 8,
     seeds: Sequence[int] = (42,),
     runner: str = "fast",
-    say: Callable[[str], None] | None = None,
+    say: Say = None,
+    progress: Progress = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the result of every task and seed, from disk where it is there already.
 
@@ -81,7 +84,8 @@ def bench(
         grid, points, seeds: as `evaluate_task`; heareval runs without a seed for any but 42.
         runner: "fast", our evaluator with a training per thread of PyTorch, or "heareval", the unmodified runners in
             their environment (`hear_env`).
-        say: called with what is being done.
+        say: called with what is worth a line of its own.
+        progress: called with what is being done, how much of it is done, and of how much.
 
     Raises:
         ConfigError: a fault in the tasks folder (file and rule are named), or no such module.
@@ -97,18 +101,25 @@ def bench(
     for task in sorted(Path(tasks).iterdir()):
         results = {seed: out / "results" / run / f"{task.name}.{prefix}{grid}-{points}-{seed}.json" for seed in seeds}
         if not all(path.exists() for path in results.values()):
-            if say:
-                say(f"{task.name}: embedding")
-            embedded = judge.embed(task)
+            embedded = judge.embed(task, _labelled(progress, f"{task.name}, embedding"))
             for seed, path in results.items():
                 if path.exists():
                     continue
-                if say:
-                    say(f"{task.name}: seed {seed}")
-                entry = {"run": run, "model": judge.describe(), **judge.evaluate(embedded, grid, points, seed)}
-                write_json(path, entry)
+                scores = judge.evaluate(embedded, grid, points, seed, _labelled(progress, f"{task.name}, training"))
+                write_json(path, {"run": run, "model": judge.describe(), **scores})
         for path in results.values():
             yield json.loads(path.read_text())
+
+
+def _labelled(progress: Progress, what: str) -> Count:
+    """`progress` of one thing; told at once that nothing of it is done."""
+
+    def count(done: int, total: int) -> None:
+        if progress:
+            progress(what, done, total)
+
+    count(0, 1)
+    return count
 
 
 class _Fast:
@@ -120,18 +131,21 @@ class _Fast:
         self.options, self.model_path = options, model_path
         self.model: Any = None
 
-    def embed(self, task: Path) -> Path:
+    def embed(self, task: Path, count: Count) -> Path:
         if self.model is None:
             self.model = self.module.load_model(self.model_path, **self.options)
         event = json.loads((task / METADATA).read_text())["embedding_type"] == "event"
-        return embed_task(task, self.folder, embedder(self.module, self.model, event), self.model.sample_rate)
+        embed = embedder(self.module, self.model, event)
+        return embed_task(task, self.folder, embed, self.model.sample_rate, progress=count)
 
     def describe(self) -> dict[str, Any]:
         return describe_model(self.name, self.options, self.model_path, self.model)
 
-    def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
-        workers = torch.get_num_threads()
-        return {"runner": "fast", **evaluate_task(embedded, grid=grid, points=points, seed=seed, workers=workers)}
+    def evaluate(self, embedded: Path, grid: str, points: int, seed: int, count: Count) -> dict[str, Any]:
+        result = evaluate_task(
+            embedded, grid=grid, points=points, seed=seed, workers=torch.get_num_threads(), progress=count
+        )
+        return {"runner": "fast", **result}
 
 
 class _HearEval:
@@ -142,7 +156,7 @@ class _HearEval:
         self.folder = out / "heareval" / run
         self.python = hear_python(say)
 
-    def embed(self, task: Path) -> Path:
+    def embed(self, task: Path, count: Count) -> Path:
         return embed_with_heareval(
             self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path
         )
@@ -150,7 +164,7 @@ class _HearEval:
     def describe(self) -> dict[str, Any]:
         return describe_module(self.name, self.options, self.model_path)
 
-    def evaluate(self, embedded: Path, grid: str, points: int, seed: int) -> dict[str, Any]:
+    def evaluate(self, embedded: Path, grid: str, points: int, seed: int, count: Count) -> dict[str, Any]:
         return evaluate_with_heareval(self.python, embedded, grid=grid, points=points, seed=seed)
 
 

@@ -136,7 +136,7 @@ def evaluate_task(
     seed: int = 42,
     workers: int = 1,
     columns: Sequence[int] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Search the grid on the first plan, train the best point on the others, test all.
 
@@ -147,7 +147,7 @@ def evaluate_task(
         seed: of weights and dropout, and of the order of the grid.
         workers: trainings side by side, each on one thread; results do not depend on it.
         columns: of the vectors to use, so that several embeddings can lie in one file; None for all.
-        progress: called with a line per training.
+        progress: called with trainings done and trainings in all.
 
     Returns:
         `task`, `scores` (metric to `mean` and `std` over test splits, `std` 0 where there is one), `folds`, `point`,
@@ -161,10 +161,11 @@ def evaluate_task(
     with side_by_side(workers) as run:
         candidates = []
         tried = grid_points(grid, task.metadata, points, seed)
-        for number, fitted in enumerate(run(lambda point: task.train(parts, point, seed), tried), start=1):
+        total = len(tried) + len(plans) - 1
+        for fitted in run(lambda point: task.train(parts, point, seed), tried):
             candidates.append(fitted)
             if progress:
-                progress(f"grid point {number}: {fitted.score:.4f}")
+                progress(len(candidates), total)
         maximize = task.by_score and task.scores[0].maximize
         best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
 
@@ -173,10 +174,9 @@ def evaluate_task(
             return task.test(plan, best if number == 0 else task.train(task.parts(plan), best.point, seed + number))
 
         for plan, scores in zip(plans, run(fold, range(len(plans))), strict=True):
-            name = "|".join(plan["test"])
-            folds[name] = scores
+            folds["|".join(plan["test"])] = scores
             if progress:
-                progress(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in scores.items())}")
+                progress(len(tried) + len(folds) - 1, total)
     return {
         "task": Path(folder).name,
         "scores": over_folds(folds),

@@ -55,7 +55,12 @@ def tasks(tmp_path):
 
 def test_scene_and_event_tasks_are_judged_and_not_twice(tmp_path, module, tasks):
     out = tmp_path / "out"
-    results = list(bench(module, tasks, out, grid="faster", points=1, seeds=(1, 2)))
+    counts = []
+    results = list(
+        bench(module, tasks, out, grid="faster", points=1, seeds=(1, 2), progress=lambda *count: counts.append(count))
+    )
+    assert counts[0] == ("tone_events-v1-full, embedding", 0, 1)
+    assert counts[-1] == ("tones-v1-full, training", 3, 3)  # a grid point and two more folds
     assert [(r["task"], r["seed"]) for r in results] == [
         ("tone_events-v1-full", 1), ("tone_events-v1-full", 2), ("tones-v1-full", 1), ("tones-v1-full", 2),
     ]  # fmt: skip
