@@ -117,7 +117,7 @@ def extra() -> str:
     titles = {"base": "none", "speaker": "speaker vectors", "f0": "f0", "labels": "labels", "notes": "notes and onsets"}
     lines = ["| extra teacher | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
     for name, title in titles.items():
-        result = read(f"probe_extra_{name}")
+        result = read(f"extra/{name}")
         pairs = ([score(result, data, rate) for rate in ("0%", "50%")] for data in ("mean", *SETS))
         lines.append(f"| {title} | " + " | ".join(f"{text(a)} / {text(b)}" for a, b in pairs) + " |")
     return "\n".join(lines)
