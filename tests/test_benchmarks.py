@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import diffres_scaling, stages, tables, timestamps
 from benchmarks.timing import compare
+from hear_diffres.report.page import write_report
 
 
 def test_compare_takes_turns():
@@ -25,3 +26,9 @@ def test_speed_tables_have_a_row_per_case():
 @pytest.mark.parametrize("page", tables.PAGES)
 def test_tables_are_those_of_the_results(page):
     assert tables.filled(page) == (tables.ROOT / page).read_text()
+
+
+def test_the_report_in_docs_is_of_the_results(tmp_path):
+    write_report(sorted(tables.RESULTS.glob("probe_*.json")), tmp_path / "report")
+    for name in ("report.md", "report.csv"):
+        assert (tmp_path / "report" / name).read_text() == (tables.ROOT / "docs" / "results" / name).read_text()
