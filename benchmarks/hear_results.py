@@ -66,14 +66,18 @@ def run(
         with torch.inference_mode():
             return model.get_scene_embeddings(audio), None
 
+    columns = {embedding: columns_of(embedding, model) for embedding in embeddings}
+    alone = {
+        embedding: load_model(tier, weights=weights or None, reduction=rate, embedding=embedding)
+        for embedding in embeddings
+    }
     with tempfile.TemporaryDirectory(dir=out) as name:
         for embedding, module, task, path in wanted:
             folder = embed_task(tasks / task, Path(name), embed, model.sample_rate)
             result = evaluate_task(
-                folder, grid=grid, points=points, workers=os.cpu_count() or 1, columns=columns_of(embedding, model)
+                folder, grid=grid, points=points, workers=os.cpu_count() or 1, columns=columns[embedding]
             )
-            alone = load_model(tier, weights=weights or None, reduction=rate, embedding=embedding)
-            entry = describe_model(module, options, weights, alone)
+            entry = describe_model(module, options, weights, alone[embedding])
             write_json(path, {"run": path.parent.name, "model": entry, "runner": "fast", **result})
             score = next(iter(result["scores"].values()))["mean"]
             print(f"{path.parent.name} {task} {score:.4f} {result['seconds']:.0f} s", flush=True)

@@ -153,10 +153,11 @@ class _HearEval:
 
     def __init__(self, name: str, run: str, out: Path, options: dict[str, Any], model_path: str, say: Say):
         self.name, self.options, self.model_path = name, options, model_path
-        self.folder = out / "heareval" / run
-        self.python = hear_python(say)
+        self.folder, self.say = out / "heareval" / run, say
+        self.python = Path()
 
     def embed(self, task: Path, count: Count) -> Path:
+        self.python = hear_python(self.say)  # here, so that results on disk need no environment
         return embed_with_heareval(
             self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -79,7 +78,6 @@ def evaluate_with_heareval(
             seconds = json.loads((task / "prediction-done.json").read_text())["time"]
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"{folder}: heareval wrote no scores ({error})") from error
-        shutil.rmtree(Path(name) / "logs", ignore_errors=True)
     metrics = json.loads((folder / "task_metadata.json").read_text())["evaluation"]
     return result_of(folder.name, scores, metrics) | {
         "grid": grid, "points": points, "seed": seed, "seconds": seconds, "runner": "heareval"
