@@ -50,7 +50,7 @@ def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)
                     model.reduction = rate
                     compressed = model.network.compressor(logmel.transpose(1, 2), reduction=rate)
                     picture = model.network.picture(compressed)
-                    taps = model.embedding.taps
+                    taps = model.embedding.taps(model.network.backbone)
                     out = model.network.backbone(picture, taps=taps)
                     stages = {
                         "DiffRes": lambda m=model, x=logmel, r=rate: m.network.compressor(

@@ -36,7 +36,7 @@ def make_adaptable(network: Network, rates: Sequence[float]) -> None:
     if not rates or rates[0] != 0:
         raise ValueError(f"an adapter's rates start with 0 (the published network itself), got {tuple(rates)}")
     network.split_rates(rates)
-    network.backbone.stem.conv = RateStem(network.backbone.stem.conv, len(rates))
+    network.mobilenet.stem.conv = RateStem(network.mobilenet.stem.conv, len(rates))
 
 
 def is_ours(name: str) -> bool:

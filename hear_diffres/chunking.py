@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .frontend import LogMel
+from .frontend import FrontEnd
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Chunk:
         return self.last - self.first
 
 
-def plan(n_samples: int, frontend: LogMel, chunk_frames: int) -> list[Chunk]:
+def plan(n_samples: int, frontend: FrontEnd, chunk_frames: int) -> list[Chunk]:
     """The chunks of a signal of `n_samples` samples; only the last may be shorter than `chunk_frames`.
 
+    >>> from .frontend import LogMel
     >>> [(c.first, c.last) for c in plan(32_000 * 25, LogMel(), 1000)]
     [(0, 1000), (1000, 2000), (2000, 2500)]
     """
@@ -44,7 +45,9 @@ def plan(n_samples: int, frontend: LogMel, chunk_frames: int) -> list[Chunk]:
     return chunks
 
 
-def cut(blocks: Iterable[np.ndarray], frontend: LogMel, chunk_frames: int) -> Iterator[tuple[Chunk, np.ndarray, bool]]:
+def cut(
+    blocks: Iterable[np.ndarray], frontend: FrontEnd, chunk_frames: int
+) -> Iterator[tuple[Chunk, np.ndarray, bool]]:
     """The same chunks from blocks of samples as they arrive: `(chunk, its samples, whether it is the last)`.
 
     Holds about one chunk and one block in memory.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from .backbone import MobileNet, count_parameters
-from .compression.base import n_bins
+from .compression.base import count_bins
 from .embedding import Embedding
 from .network import Network
 from .registry import REDUCTIONS, ModelConfig, build_network
@@ -45,7 +45,7 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
         network = build_network(config)
     diffres = network.compressor.macs_per_frame() * 1000 / config.frame_ms
     macs = {rate: _macs(network, config, rate) for rate in REDUCTIONS}
-    sizes = {name: Embedding.parse(name).size(network.backbone, config.n_mels) for name in embeddings}
+    sizes = {name: Embedding.parse(name).size(network.backbone, network.frontend.n_bands) for name in embeddings}
     return Cost(count_parameters(network), macs, diffres, sizes)
 
 
@@ -67,23 +67,14 @@ def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> t
             network = build_network(config)
             return count_parameters(network), _macs(network, config, reduction)
         backbone = MobileNet(config.width_mult, 1, config.n_classes)
-    return count_parameters(backbone), backbone.macs(config.n_mels, _share(_frames(config), reduction)) / _SECONDS
+    return count_parameters(backbone), backbone.macs(config.n_mels, count_bins(_frames(config), reduction)) / _SECONDS
 
 
 def _frames(config: ModelConfig) -> int:
     return round(_SECONDS * 1000 / config.frame_ms)
 
 
-def _share(count: int, reduction: float) -> int:
-    """What is left of `count` frames or bands."""
-    return int(n_bins(torch.tensor([count], device="cpu"), reduction))
-
-
 def _macs(network: Network, config: ModelConfig, reduction: float) -> float:
-    frames, bands = _frames(config), config.n_mels
-    if config.compressor == "fewer_bands":
-        bands = _share(bands, reduction)
-    else:
-        frames = _share(frames, reduction)
+    bins, bands = network.compressor.out_shape(_frames(config), reduction)
     paid = network.compressor.macs_per_frame() * 1000 / config.frame_ms if reduction else 0.0
-    return network.backbone.macs(bands, frames) / _SECONDS + paid
+    return network.backbone.macs(bands, bins) / _SECONDS + paid

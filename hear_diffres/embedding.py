@@ -8,23 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .backbone import SE_STAGES, BackboneOutput, MobileNet
-from .backbone.mobilenet import N_STAGES
+from .backbone import Backbone, BackboneOutput
 from .timing import average_around
 
-# The four depths EfficientAT_HEAR found best: the last block of each of the four coarser resolutions.
-_DEPTHS = (5, 11, 13, 15)
-_TAPS: dict[str, tuple[str, ...]] = {
-    "mels": (),
-    "block": tuple(f"block{i}" for i in _DEPTHS),
-    "all_block": tuple(f"block{i}" for i in range(N_STAGES)),
-    "se": tuple(f"se{i}" for i in _DEPTHS),
-    "all_se": tuple(f"se{i}" for i in SE_STAGES),
-    "e1": ("e1",),
-    "clf": ("e1",),
-    "logits": ("e1",),
-}
-EMBEDDINGS = tuple(_TAPS)
+# `mels` comes from the front end, the others from the backbone, which may lack some (`Backbone.parts`).
+EMBEDDINGS = ("mels", "block", "all_block", "se", "all_se", "e1", "clf", "logits")
 DEFAULT_EMBEDDING = "block+mels"
 
 
@@ -41,7 +29,7 @@ def parse(text: str, separator: str = "+") -> tuple[str, ...]:
     rest = text
     while rest:
         # Longest first, so that "all_se" is not read as an unknown "all".
-        matches = [n for n in sorted(_TAPS, key=len, reverse=True) if rest == n or rest.startswith(n + separator)]
+        matches = [n for n in sorted(EMBEDDINGS, key=len, reverse=True) if rest == n or rest.startswith(n + separator)]
         if not matches:
             raise ValueError(f"unknown embedding {rest!r} in {text!r}; known: {', '.join(EMBEDDINGS)}")
         names.append(matches[0])
@@ -55,6 +43,7 @@ def parse(text: str, separator: str = "+") -> tuple[str, ...]:
 class Embedding:
     """A recipe for vectors: the named parts, concatenated in this order.
 
+    >>> from .backbone import MobileNet
     >>> net = MobileNet(1.0)
     >>> Embedding.parse("block+mels").size(net, 128), Embedding.parse("all_se").size(net, 128)
     (600, 1024)
@@ -71,28 +60,42 @@ class Embedding:
         return "+".join(self.parts)
 
     @property
-    def taps(self) -> frozenset[str]:
-        """Backbone taps needed; empty for `mels`, which needs no backbone at all."""
-        return frozenset(tap for part in self.parts for tap in _TAPS[part])
+    def needs_backbone(self) -> bool:
+        """False for `mels` alone."""
+        return self.parts != ("mels",)
 
-    def slices(self, backbone: MobileNet, n_mels: int) -> dict[str, slice]:
+    def taps(self, backbone: Backbone) -> frozenset[str]:
+        """Backbone taps needed; none for `mels`, which needs no backbone at all.
+
+        Raises:
+            ValueError: the backbone lacks a part; the message lists those it has.
+        """
+        missing = [part for part in self.parts if part != "mels" and part not in backbone.parts]
+        if missing:
+            raise ValueError(
+                f"{type(backbone).__name__} has no {', '.join(missing)}; there are mels, {', '.join(backbone.parts)}"
+            )
+        return frozenset(tap for part in self.parts for tap in backbone.parts.get(part, ()))
+
+    def slices(self, backbone: Backbone, n_mels: int) -> dict[str, slice]:
         """Where each tap lies in the vector: `mels`, `block5`, `se11`, `e1`, `clf`, `logits` to slices."""
+        self.taps(backbone)  # says what is missing
         dims = backbone.tap_dims | {"mels": n_mels}
         out: dict[str, slice] = {}
         start = 0
         for part in self.parts:
-            names = (part,) if part in ("mels", "clf", "logits") else _TAPS[part]
+            names = (part,) if part in ("mels", "clf", "logits") else backbone.parts[part]
             for name in names:
                 key = name if name not in out else f"{part}.{name}"  # all_block+block holds block5 twice
                 out[key] = slice(start, start + dims[name])
                 start += dims[name]
         return out
 
-    def size(self, backbone: MobileNet, n_mels: int) -> int:
+    def size(self, backbone: Backbone, n_mels: int) -> int:
         """Length of the vector."""
         return max(s.stop for s in self.slices(backbone, n_mels).values())
 
-    def _join(self, mels: Tensor, taps: Mapping[str, Tensor], backbone: MobileNet) -> Tensor:
+    def _join(self, mels: Tensor, taps: Mapping[str, Tensor], backbone: Backbone) -> Tensor:
         """Concatenate `[*, C]` features; the head is run on the `e1` given."""
         vectors = []
         head = backbone.head(taps["e1"]) if {"clf", "logits"} & set(self.parts) else None
@@ -102,10 +105,10 @@ class Embedding:
             elif part in ("clf", "logits") and head is not None:
                 vectors.append(head[0] if part == "clf" else head[1])
             else:
-                vectors.extend(taps[name] for name in _TAPS[part])
+                vectors.extend(taps[name] for name in backbone.parts[part])
         return torch.cat(vectors, dim=-1)
 
-    def scene(self, mels: Tensor, frames: Tensor, out: BackboneOutput, backbone: MobileNet) -> Tensor:
+    def scene(self, mels: Tensor, frames: Tensor, out: BackboneOutput, backbone: Backbone) -> Tensor:
         """One vector per clip.
 
         Args:
@@ -119,7 +122,7 @@ class Embedding:
         """
         valid = torch.arange(mels.shape[2], device=mels.device) < frames.unsqueeze(1)
         mean = (mels * valid.unsqueeze(1)).sum(2) / frames.unsqueeze(1).to(mels.dtype)
-        return self._join(mean, {name: out.pooled(name) for name in self.taps}, backbone)
+        return self._join(mean, {name: out.pooled(name) for name in self.taps(backbone)}, backbone)
 
     def at_times(
         self,
@@ -129,7 +132,7 @@ class Embedding:
         out: BackboneOutput,
         bin_times: Tensor,
         bins: Tensor,
-        backbone: MobileNet,
+        backbone: Backbone,
         grid: Tensor,
         hop_ms: float,
     ) -> Tensor:
@@ -148,7 +151,7 @@ class Embedding:
         frame_times = (torch.arange(mels.shape[2], device=mels.device) * frame_ms).expand(len(mels), -1)
         mean = average_around(mels, frame_times, frames, grid, hop_ms).transpose(1, 2)
         taps = {}
-        for name in self.taps:
+        for name in self.taps(backbone):
             # With odd kernels and "same" padding, step k of a tap is centred on bin k * stride.
             stride = out.strides[name]
             times, steps = bin_times[:, ::stride], -(-bins // stride)

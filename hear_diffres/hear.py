@@ -12,8 +12,8 @@ from .backbone import BackboneOutput
 from .chunking import Chunk, plan
 from .compression.base import check_reduction
 from .embedding import Embedding
-from .frontend import LogMel
-from .network import Network, normalise
+from .frontend import FrontEnd
+from .network import Network
 from .registry import ModelConfig
 
 CHUNK_SECONDS = 10  # the network never sees more than this at once
@@ -76,12 +76,11 @@ class HearModel(nn.Module):
         if not 1 <= hop_ms <= 10_000:
             raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
         self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
-        self.frontend = LogMel(self.sample_rate, config.n_mels, config.hop_length)
         self.network = network
         self.weights_source, self.weights_sha256, self.adapter_sha256 = "random", "", ""
         self.chunk_frames = CHUNK_SECONDS * self.sample_rate // config.hop_length
         self.reduction = reduction
-        size = embedding.size(network.backbone, config.n_mels)
+        size = embedding.size(network.backbone, self.frontend.n_bands)
         self.scene_embedding_size: int = size
         self.timestamp_embedding_size: int = size
 
@@ -95,6 +94,11 @@ class HearModel(nn.Module):
         self._reduction = check_reduction(value)
 
     @property
+    def frontend(self) -> FrontEnd:
+        """What makes the pictures."""
+        return self.network.frontend
+
+    @property
     def budget(self) -> str:
         """How DiffRes spends its bins: "block" (per second) or "clip" (per chunk)."""
         return self.network.compressor.budget
@@ -102,7 +106,7 @@ class HearModel(nn.Module):
     @property
     def embedding_slices(self) -> dict[str, slice]:
         """Where each tap lies in a vector."""
-        return self.embedding.slices(self.network.backbone, self.config.n_mels)
+        return self.embedding.slices(self.network.backbone, self.frontend.n_bands)
 
     @property
     def device(self) -> torch.device:
@@ -223,13 +227,14 @@ class HearModel(nn.Module):
         logmel = self.frontend(audio, lengths, n_frames=n_frames, at_start=at_start)
         frames = torch.full((len(audio),), n_frames, device=audio.device) if frames is None else frames
         embedding, backbone = self.embedding, self.network.backbone
-        if embedding.taps:
+        taps = embedding.taps(backbone)
+        if taps:
             padded = frames if lengths is not None else None
-            out, compressed = self.network(logmel, padded, reduction=self._reduction, taps=embedding.taps)
+            out, compressed = self.network(logmel, padded, reduction=self._reduction, taps=taps)
             times, bins = compressed.times_ms, compressed.lengths
         else:  # the mel averages alone need no network
             out, times, bins = BackboneOutput({}, {}, {}), logmel.new_zeros(len(audio), 1), torch.ones_like(frames)
-        mels = normalise(logmel)
+        mels = self.frontend.normalise(logmel)
         if grid is None:
             return embedding.scene(mels, frames, out, backbone), mels.new_zeros(0)
         grid = grid.expand(len(audio), -1)

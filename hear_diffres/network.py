@@ -7,37 +7,45 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from .backbone import BackboneOutput, MobileNet
+from .backbone import Backbone, BackboneOutput, MobileNet
 from .backbone.rates import nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
-
-# EfficientAT's constants: the picture a backbone sees is (ln power + 4.5) / 5.
-_SHIFT, _SCALE = 4.5, 5.0
-
-
-def normalise(logmel: Tensor) -> Tensor:
-    """Natural-log mel to the range the backbones were trained on."""
-    return (logmel + _SHIFT) / _SCALE
+from .errors import ConfigError
+from .frontend import FrontEnd, LogMel
 
 
 class Network(nn.Module):
     """A compressor in front of a backbone.
 
     Args:
-        compressor: its feature's first two channels are natural-log power, the third a position code in [-1, 1].
-        backbone: takes `[B, 3, n_mels, K]`.
+        compressor: frames to bins.
+        backbone: takes `[B, C, bands, K]`, C the compressor's `feature_channels`.
+        frontend: what makes the pictures; its parameters, where it has any, are part of the state dict. Default:
+            `LogMel`.
 
     Shape:
-        - Input: `[B, n_mels, T]` natural-log mel
+        - Input: `[B, n_bands, T]`, what the front end gives
         - Output: `BackboneOutput` over the bins, `CompressionOutput`
     """
 
     norm_rates: Tensor  # only where normalisation is split by rate
 
-    def __init__(self, compressor: Compressor, backbone: MobileNet):
+    def __init__(self, compressor: Compressor, backbone: Backbone, frontend: FrontEnd | None = None):
         super().__init__()
         self.compressor, self.backbone = compressor, backbone
+        self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
+
+    @property
+    def mobilenet(self) -> MobileNet:
+        """The backbone, for what is made for MobileNets alone.
+
+        Raises:
+            ConfigError: it is another one.
+        """
+        if not isinstance(self.backbone, MobileNet):
+            raise ConfigError(f"this is for MobileNets only, not for {type(self.backbone).__name__}")
+        return self.backbone
 
     def split_rates(self, rates: Sequence[float]) -> None:
         """Give the backbone's batch normalisation a set per reduction rate, each a copy of what it is now.
@@ -51,9 +59,10 @@ class Network(nn.Module):
         split_norms(self.backbone, len(self._rates))
 
     def picture(self, compressed: CompressionOutput) -> Tensor:
-        """What the backbone sees: `[B, 3, n_mels, K]`."""
-        power = normalise(compressed.feature[:, :2])
-        return torch.cat([power, compressed.feature[:, 2:]], dim=1).transpose(2, 3)
+        """What the backbone sees: `[B, C, bands, K]`."""
+        first = self.compressor.power_channels
+        power = self.frontend.normalise(compressed.feature[:, :first])
+        return torch.cat([power, compressed.feature[:, first:]], dim=1).transpose(2, 3)
 
     def forward(
         self,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from .backbone import MobileNet
-from .compression import Compressor, DiffRes, FewerBands, LongerHop
+from .backbone import BACKBONES, Backbone
+from .compression import COMPRESSORS, Compressor, DiffRes
 from .errors import ConfigError
+from .frontend import FRONTENDS, FrontEnd
 from .network import Network
 from .resources import resource_folder
 
@@ -23,10 +25,15 @@ class ModelConfig:
 
     Attributes:
         name: e.g. "mn10".
-        width_mult: width multiplier of the MobileNet.
+        width_mult: width multiplier of the MobileNet; other backbones have theirs among their options.
         n_mels: mel bands.
         hop_length: samples between frames at 32 kHz.
-        compressor: "diffres", or a control: "longer_hop", "fewer_bands".
+        frontend: by name, `frontend.FRONTENDS`.
+        frontend_options: arguments of its constructor beside those that all have.
+        compressor: "diffres", or by name, `compression.COMPRESSORS`.
+        compressor_options: likewise.
+        backbone: by name, `backbone.BACKBONES`.
+        backbone_options: likewise.
         estimator: DiffRes's importance network, "light", "paper" or "uniform" (average pooling).
         budget: how DiffRes spends its bins unless told otherwise, "block" or "clip".
         block_frames: frames of a block.
@@ -34,10 +41,15 @@ class ModelConfig:
     """
 
     name: str
-    width_mult: float
+    width_mult: float = 1.0
     n_mels: int = 128
     hop_length: int = 320
+    frontend: str = "logmel"
+    frontend_options: dict[str, Any] = field(default_factory=dict, hash=False)
     compressor: str = "diffres"
+    compressor_options: dict[str, Any] = field(default_factory=dict, hash=False)
+    backbone: str = "mobilenet"
+    backbone_options: dict[str, Any] = field(default_factory=dict, hash=False)
     estimator: str = "light"
     budget: str = "block"
     block_frames: int = 100
@@ -56,8 +68,9 @@ class ModelConfig:
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
         unknown = values.keys() - {f.name for f in fields(cls)}
-        if unknown or not {"name", "width_mult"} <= values.keys():
-            raise ConfigError(f"{path}: needs `name` and `width_mult`; unknown keys: {sorted(unknown)}")
+        needed = {"name"} if values.get("backbone", "mobilenet") != "mobilenet" else {"name", "width_mult"}
+        if unknown or not needed <= values.keys():
+            raise ConfigError(f"{path}: needs {' and '.join(sorted(needed))}; unknown keys: {sorted(unknown)}")
         return cls(**values)
 
 
@@ -92,24 +105,37 @@ def get_config(name: str) -> ModelConfig:
 
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:
-    """DiffRes and MobileNet of a tier, initialised at random."""
-    return Network(
-        _build_compressor(config, reduction, budget or config.budget),
-        MobileNet(config.width_mult, DiffRes.feature_channels, config.n_classes),
-    )
+    """Front end, compressor and backbone of a variant, initialised at random.
+
+    Raises:
+        ConfigError: no front end, compressor or backbone of that name, or options that it does not take.
+    """
+    frontend = build_frontend(config)
+    compressor = build_compressor(config, frontend, reduction, budget or config.budget)
+    return Network(compressor, build_backbone(config, compressor.feature_channels), frontend)
 
 
-def _build_compressor(config: ModelConfig, reduction: float, budget: str) -> Compressor:
-    controls: dict[str, type[LongerHop] | type[FewerBands]] = {"longer_hop": LongerHop, "fewer_bands": FewerBands}
-    if config.compressor in controls:
-        return controls[config.compressor](config.n_mels, reduction, config.block_frames, config.frame_ms)
+def build_frontend(config: ModelConfig) -> FrontEnd:
+    """The front end of a variant."""
+    kind = _known(config, "front end", config.frontend, FRONTENDS)
+    arguments = {"sample_rate": 32_000, "n_mels": config.n_mels, "hop_length": config.hop_length}
+    built: FrontEnd = _make(config, kind, arguments | config.frontend_options)
+    return built
+
+
+def build_compressor(config: ModelConfig, frontend: FrontEnd, reduction: float, budget: str) -> Compressor:
+    """The compressor of a variant, for what its front end gives."""
     if config.compressor != "diffres":
-        raise ConfigError(
-            f"{config.name}: no compressor {config.compressor!r}; there are diffres, {', '.join(controls)}"
-        )
+        kind = _known(config, "compressor", config.compressor, {"diffres": DiffRes, **COMPRESSORS})
+        arguments = {
+            "in_f_dim": frontend.n_bands, "reduction": reduction, "pos_period": config.block_frames,
+            "frame_ms": config.frame_ms,
+        }  # fmt: skip
+        built: Compressor = _make(config, kind, arguments | config.compressor_options)
+        return built
     return DiffRes(
         1000,
-        config.n_mels,
+        frontend.n_bands,
         reduction,
         budget=budget,
         estimator=config.estimator,
@@ -118,3 +144,26 @@ def _build_compressor(config: ModelConfig, reduction: float, budget: str) -> Com
         pos_period=config.block_frames,
         frame_ms=config.frame_ms,
     )
+
+
+def build_backbone(config: ModelConfig, in_channels: int) -> Backbone:
+    """The backbone of a variant, for pictures of so many channels."""
+    kind = _known(config, "backbone", config.backbone, BACKBONES)
+    arguments: dict[str, Any] = {"in_channels": in_channels, "n_classes": config.n_classes}
+    if config.backbone == "mobilenet":
+        arguments["width_mult"] = config.width_mult
+    built: Backbone = _make(config, kind, arguments | config.backbone_options)
+    return built
+
+
+def _known(config: ModelConfig, what: str, name: str, kinds: dict[str, Any]) -> Any:
+    if name not in kinds:
+        raise ConfigError(f"{config.name}: no {what} {name!r}; there are {', '.join(kinds)}")
+    return kinds[name]
+
+
+def _make(config: ModelConfig, kind: Any, arguments: dict[str, Any]) -> Any:
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{config.name}: {kind.__name__}: {error}") from error

@@ -1,5 +1,9 @@
-"""Backbones: picture in, feature maps per stage out."""
+"""Backbones: picture in, feature maps per stage out. One file each, one interface: `Backbone` in `base.py`."""
 
-from .mobilenet import SE_STAGES, BackboneOutput, MobileNet, count_parameters
+from .base import Backbone, BackboneOutput
+from .mobilenet import SE_STAGES, MobileNet, count_parameters
 
-__all__ = ["SE_STAGES", "BackboneOutput", "MobileNet", "count_parameters"]
+# Each made as `cls(in_channels=..., n_classes=..., **options)`, the options being those of a variant's file.
+BACKBONES: dict[str, type[Backbone]] = {"mobilenet": MobileNet}
+
+__all__ = ["BACKBONES", "SE_STAGES", "Backbone", "BackboneOutput", "MobileNet", "count_parameters"]

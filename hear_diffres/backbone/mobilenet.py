@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import ConvNorm, InvertedResidual, TimeMask, time_mean
+from .base import Backbone, BackboneOutput
+from .layers import ConvNorm, InvertedResidual, TimeMask
 
 # kernel, expanded channels, output channels, squeeze-and-excitation, activation, stride -- at width 1
 _BLOCKS = (
@@ -33,32 +33,23 @@ _BLOCKS = (
 _STEM_STRIDE = 2
 N_STAGES = 1 + len(_BLOCKS)  # block 0 is the stem
 SE_STAGES = tuple(i for i, row in enumerate(_BLOCKS, start=1) if row[3])
+# The four depths EfficientAT_HEAR found best: the last block of each of the four coarser resolutions.
+_DEPTHS = (5, 11, 13, 15)
+_PARTS = {
+    "block": tuple(f"block{i}" for i in _DEPTHS),
+    "all_block": tuple(f"block{i}" for i in range(N_STAGES)),
+    "se": tuple(f"se{i}" for i in _DEPTHS),
+    "all_se": tuple(f"se{i}" for i in SE_STAGES),
+    "e1": ("e1",),
+    "clf": ("e1",),
+    "logits": ("e1",),
+}
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Nearest multiple of `divisor`, never below it nor more than 10 % below `value` (MobileNet's rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-@dataclass
-class BackboneOutput:
-    """What a backbone gives for the taps asked of it.
-
-    Attributes:
-        sequences: tap name to `[B, C, T']`, the feature map averaged over frequency.
-        strides: tap name to input steps per output step: step `k` is centred on input step `k * stride`.
-        masks: tap name to the valid steps of the sequence (None: all).
-    """
-
-    sequences: dict[str, Tensor]
-    strides: dict[str, int]
-    masks: dict[str, TimeMask | None]
-
-    def pooled(self, name: str) -> Tensor:
-        """The tap averaged over frequency (where it has any) and over its valid steps by their durations, `[B, C]`."""
-        sequence = self.sequences[name]
-        return time_mean(sequence.mean(2) if sequence.ndim == 4 else sequence, self.masks[name])
 
 
 class Classifier(nn.Module):
@@ -76,7 +67,7 @@ class Classifier(nn.Module):
         return clf, self.logits(self.dropout(clf))
 
 
-class MobileNet(nn.Module):
+class MobileNet(Backbone):
     """MobileNetV3-Large as EfficientAT configures it (Schmid et al., "Efficient large-scale audio tagging via
     transformer-to-CNN knowledge distillation", ICASSP 2023): one to three input channels, sigmoid
     squeeze-and-excitation over channels, an MLP head on the globally averaged last map.
@@ -117,6 +108,11 @@ class MobileNet(nn.Module):
         clf_dim = make_divisible(1280 * width_mult)
         self.classifier = Classifier(6 * c_in, clf_dim, n_classes)
         self._initialise()
+
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """`block` and `se` at EfficientAT_HEAR's four depths, `all_block`, `all_se`, `e1`, and the head's."""
+        return _PARTS
 
     @property
     def stages(self) -> list[InvertedResidual]:

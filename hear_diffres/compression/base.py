@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .warp import warp_matrix
 
@@ -63,6 +64,47 @@ class CompressionOutput(Mapping[str, Tensor]):
 
 
 PYDIFFRES_KEYS = ("x", "score", "avgpool", "maxpool", "resolution_enc", "feature", "guide_loss", "activeness")
+
+
+class Compressor(nn.Module, ABC):
+    """Fewer frames (or bands) out than in.
+
+    Attributes:
+        in_f_dim: bands F of the input.
+        dimension_reduction_rate: share removed unless `forward` is told otherwise, in `[0, 1)`.
+        feature_channels: channels C of the output's `feature`.
+        power_channels: how many of them, from the first, are a picture like the input (natural-log power, where
+            the front end gives that); the others are codes in `[-1, 1]`.
+        budget: "block" where the result does not depend on what follows the block of a frame, else "clip".
+    """
+
+    in_f_dim: int
+    dimension_reduction_rate: float
+    feature_channels: int = 3
+    power_channels: int = 2
+    budget: str = "block"
+
+    @abstractmethod
+    def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
+        """Compress `x` `[B, T, F]`, of which `lengths` `[B]` frames are valid; `reduction` overrides the own rate."""
+
+    def macs_per_frame(self) -> int:
+        """Multiply-accumulates per input frame; what costs nothing has none."""
+        return 0
+
+    def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
+        """Bins K and bands of the output for `n_frames` frames.
+
+        >>> from .diffres import DiffRes
+        >>> DiffRes(100, 64, 0.5).out_shape(1000, 0.75)
+        (250, 64)
+        """
+        return count_bins(n_frames, reduction), self.in_f_dim
+
+
+def count_bins(count: int, reduction: float) -> int:
+    """What is left of `count` frames or bands: `n_bins` for one number."""
+    return int(n_bins(torch.tensor([count], device="cpu"), reduction))
 
 
 def check_logmel(x: Tensor, lengths: Tensor | None) -> None:

@@ -6,28 +6,22 @@ Average pooling, the third, is DiffRes with `estimator="uniform"`.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import CompressionOutput, check_logmel, check_reduction, n_bins
+from .base import CompressionOutput, Compressor, check_logmel, check_reduction, count_bins, n_bins
 from .position import position_code
 from .warp import warp_matrix
 
 _EPSILON = 1e-12
 
 
-class _Control(nn.Module):
+class _Control(Compressor):
     """What the two have in common: no parameters, and the result's trivial parts."""
-
-    feature_channels = 3
 
     def __init__(self, in_f_dim: int, reduction: float, pos_period: int = 100, frame_ms: float = 10.0):
         super().__init__()
         self.in_f_dim, self.dimension_reduction_rate = in_f_dim, check_reduction(reduction)
-        self.pos_period, self.frame_ms, self.budget = pos_period, frame_ms, "block"
-
-    def macs_per_frame(self) -> int:
-        """None: they cost nothing."""
-        return 0
+        self.pos_period, self.frame_ms = pos_period, frame_ms
 
     def _inputs(self, x: Tensor, lengths: Tensor | None, reduction: float | None) -> tuple[Tensor, Tensor, float]:
         check_logmel(x, lengths)
@@ -83,13 +77,17 @@ class FewerBands(_Control):
     torch.Size([2, 3, 10, 64])
     """
 
+    def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
+        """All frames, fewer bands."""
+        return n_frames, count_bins(self.in_f_dim, reduction)
+
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
         """Average the power of neighbouring bands of `x`."""
         code, lengths, rate = self._inputs(x, lengths, reduction)
         times = torch.arange(x.shape[1], device=x.device) * self.frame_ms
         if rate == 0:
             return self._output(x, x, code, times, lengths)
-        bands = int(n_bins(torch.tensor([self.in_f_dim]), rate))
+        bands = count_bins(self.in_f_dim, rate)
         share = torch.full((1, self.in_f_dim), bands / self.in_f_dim, dtype=torch.float64, device=x.device)
         weights = warp_matrix(share.cumsum(1), bands)[0].to(x.dtype)
         merged = (x.exp() @ weights + _EPSILON).log()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import CompressionOutput, check_logmel, check_reduction, n_bins
+from .base import CompressionOutput, Compressor, check_logmel, check_reduction, n_bins
 from .estimator import importance, make_estimator
 from .guide import guide
 from .position import position_code
@@ -17,7 +17,7 @@ _EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydi
 _MAX_LOG_POWER = 80.0  # exp() of more overflows float32
 
 
-class DiffRes(nn.Module):
+class DiffRes(Compressor):
     """Differentiable temporal resolution (Liu et al., "Learning differentiable temporal resolution on time-frequency
     data", arXiv 2210.01719): a small network scores each frame, and frames are merged into `K = T * (1 - rate)` bins
     such that every bin receives the same total score. Linear in T (but for one sort of T numbers).
@@ -54,8 +54,6 @@ class DiffRes(nn.Module):
     >>> torch.equal(DiffRes(100, 64, 0.0)(x).avgpool, x)
     True
     """
-
-    feature_channels = 3
 
     def __init__(
         self,

@@ -109,7 +109,7 @@ def _of_network(config: ModelConfig, embedding: Embedding, reduction: float, sou
     published = source.endswith(".pt")
     # A published network without DiffRes is its own: one input channel, nothing in front.
     parameters, macs = cost_at(config, reduction, diffres=not (published and reduction == 0))
-    if not embedding.taps:
+    if not embedding.needs_backbone:
         parameters, macs = 0, 0.0
     return {
         "tier": tier_of(config),

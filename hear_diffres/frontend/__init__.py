@@ -1,10 +1,12 @@
 """Front ends: waveform in, time-frequency picture out. One file each, one interface.
 
-A front end is a module with `forward(audio, lengths=None, *, n_frames=None, at_start=True)` giving
-`[B, n_mels, T]`, `n_frames(n_samples)`, `chunk_samples(first, last)` and `get_config()`.
+`FrontEnd` in `base.py` is the interface; `FRONTENDS` has them by the name that a variant's file gives.
 """
 
+from .base import FrontEnd
 from .logmel import LogMel
 from .mel import BandedMatmul, mel_bank
 
-__all__ = ["BandedMatmul", "LogMel", "mel_bank"]
+FRONTENDS: dict[str, type[FrontEnd]] = {"logmel": LogMel}
+
+__all__ = ["FRONTENDS", "BandedMatmul", "FrontEnd", "LogMel", "mel_bank"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from .base import FrontEnd
 from .mel import BandedMatmul, mel_bank
 
 # Extra frames computed (and dropped) left of a chunk that does not start at the beginning of the signal,
@@ -17,7 +18,12 @@ _TILE_ROWS = 256
 _SAFE_PEAK = 2.0**16
 
 
-class LogMel(nn.Module):
+def normalise(logmel: Tensor) -> Tensor:
+    """Natural-log mel to the range that EfficientAT's networks were trained on."""
+    return (logmel + LogMel.shift) / LogMel.scale
+
+
+class LogMel(FrontEnd):
     """Natural logarithm of the mel power spectrogram.
 
     Pre-emphasis `y[t] = x[t+1] - 0.97 x[t]`, a centred STFT with reflected ends (n_fft 1024, symmetric Hann
@@ -62,21 +68,23 @@ class LogMel(nn.Module):
                 f"need hop_length >= 1 and 1 <= win_length <= n_fft, got {hop_length}, {win_length}, {n_fft}"
             )
         self.sample_rate, self.n_mels, self.hop_length = sample_rate, n_mels, hop_length
+        self.n_bands = n_mels
         self.win_length, self.n_fft, self.f_min, self.f_max = win_length, n_fft, f_min, f_max
         window = torch.hann_window(win_length, periodic=False)
         left = (n_fft - win_length) // 2
         window = F.pad(window, (left, n_fft - win_length - left))
         self.register_buffer("window", window, persistent=False)
-        self.mel = BandedMatmul(mel_bank(n_mels, n_fft, sample_rate, f_min, f_max))
+        with torch.device("cpu"):  # the bank is data: needed even where a network is laid out on "meta" to be counted
+            self.mel = BandedMatmul(mel_bank(n_mels, n_fft, sample_rate, f_min, f_max))
 
     def get_config(self) -> dict[str, float]:
         """The constructor's arguments, so that `LogMel(**x.get_config())` is `x` again."""
         names = ("sample_rate", "n_mels", "hop_length", "win_length", "n_fft", "f_min", "f_max")
         return {name: getattr(self, name) for name in names}
 
-    def n_frames(self, n_samples: int) -> int:
-        """Frames of a signal of `n_samples` samples."""
-        return 1 + (n_samples - 1) // self.hop_length
+    def macs_per_frame(self) -> int:
+        """A real FFT, and each of its bins in at most two bands."""
+        return self.n_fft // 2 * (self.n_fft.bit_length() - 1) + self.n_fft
 
     def chunk_samples(self, first: int, last: int) -> tuple[int, int]:
         """Samples `[start, stop)` that `forward(..., at_start=first == 0)` needs for frames `[first, last)`.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..frontend.logmel import normalise
 from ..hear import HearModel
-from ..network import normalise
 
 
 @torch.no_grad()
@@ -30,5 +30,5 @@ def on_averaged_mel(model: HearModel, audio: Tensor, lengths: Tensor, factor: in
     pooled = (total / count.unsqueeze(1)).clamp(min=1e-12).log()
     picture = torch.zeros(len(audio), 3, *pooled.shape[1:])
     picture[:, 0] = normalise(pooled)
-    out = model.network.backbone(picture, -(-frames // factor), taps=model.embedding.taps)
+    out = model.network.backbone(picture, -(-frames // factor), taps=model.embedding.taps(model.network.backbone))
     return model.embedding.scene(normalise(logmel), frames, out, model.network.backbone)

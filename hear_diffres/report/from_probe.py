@@ -93,7 +93,7 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
     row = replace(row, reduction=rate, origin=origin, control=control, weights=weights)
     if config is None or priced is None or rate is None:
         return row
-    parameters, macs = cost_at(priced, rate, diffres=diffres) if embedding.taps else (0, 0.0)
+    parameters, macs = cost_at(priced, rate, diffres=diffres) if embedding.needs_backbone else (0, 0.0)
     with torch.device("meta"):
         size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
     return replace(row, tier=tier_of(config), parameters=parameters, macs=macs, embedding_size=size)

@@ -47,7 +47,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
     network.backbone.load_state_dict(load_published(source.teacher, config.width_mult, 3), strict=False)
     make_adaptable(network, (0.0, *recipe.reductions))
     network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.backbone.classifier.dropout.p = 0.0
+    network.mobilenet.classifier.dropout.p = 0.0
     network.train()
     freeze_statistics(network.backbone)
     for name, parameter in network.named_parameters():

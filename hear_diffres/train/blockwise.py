@@ -91,7 +91,7 @@ class Blockwise(nn.Module):
 
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum to descend, and the error of every unit in shares of the variance."""
-        backbone = network.backbone
+        backbone = network.mobilenet
         targets = {name: value.float() for name, value in batch["maps"].items()}
         stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
         with torch.no_grad():

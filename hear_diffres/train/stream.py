@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..backbone import MobileNet
 from ..cpu import prepare_cpu
-from ..network import normalise
+from ..frontend.logmel import normalise
 from ..published import load_published
 from ..registry import get_config
 from .corpus import load_corpus
