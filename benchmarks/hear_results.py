@@ -2,7 +2,8 @@
 
     python -m benchmarks.hear_results --tasks-dir tasks -o OUT [--models mn04,mn10,mn04_as_mAP_432.pt]
         [--rates 0,0.25,0.5,0.75] [--embeddings block+mels,e1] [--grid default] [--points 2]
-    hear-diffres report OUT -o docs/results
+    python -m benchmarks.hear_results -o OUT --pack benchmarks/results/hear.json
+    hear-diffres report benchmarks/results/probe_*.json benchmarks/results/hear.json -o docs/results
 
 Results are those of `hear-diffres evaluate`, and lie where it puts them; here all embeddings of a network come from one
 pass over the audio. Resumes. A model is a tier, or a checkpoint published by EfficientAT (at all frames, and at those
@@ -12,6 +13,7 @@ rates for which there is an adapter).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from hear_diffres.evaluate.store import embed_task
 from hear_diffres.files import write_json
 from hear_diffres.hear import HearModel
 from hear_diffres.loading import load_model
+from hear_diffres.machine import describe as machine
 from hear_diffres.published import published_tier
 
 PARTS = ("mels", "block", "all_block", "se", "all_se", "e1", "clf", "logits")
@@ -83,16 +86,28 @@ def run(
             print(f"{path.parent.name} {task} {score:.4f} {result['seconds']:.0f} s", flush=True)
 
 
+def pack(out: Path, file: Path) -> None:
+    """All results of `out` in one file, without the scores of single folds."""
+    values = [json.loads(path.read_text()) for path in sorted(out.glob("results/*/*.json"))]
+    results = [{key: value for key, value in one.items() if key != "folds"} for one in values]
+    write_json(file, {"machine": machine(), "evaluate": results})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks-dir", type=Path, required=True)
+    parser.add_argument("--tasks-dir", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--models", default="mn01,mn02,mn04,mn05,mn10")
+    parser.add_argument("--models", default="mn01,mn02,mn04,mn05,mn10,mn20")
     parser.add_argument("--rates", default="0,0.25,0.5,0.75")
     parser.add_argument("--embeddings", default="block+mels,mels,block,se,all_se,e1,clf,logits")
     parser.add_argument("--grid", default="default")
     parser.add_argument("--points", type=int, default=2)
+    parser.add_argument("--pack", type=Path, help="run nothing; write all results into this file")
     arguments = parser.parse_args()
+    if arguments.pack:
+        return pack(arguments.output, arguments.pack)
+    if arguments.tasks_dir is None:
+        parser.error("--tasks-dir is needed, or --pack")
     prepare_cpu()
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in arguments.models.split(","):

@@ -29,6 +29,17 @@ def evaluate_files(folder: Path) -> list[Path]:
     return found
 
 
+def unpacked(path: Path, values: Any) -> dict[Path, dict[str, Any]]:
+    """Results that were packed into one file, each under a path of its own: `FILE/RUN/NUMBER`.
+
+    Raises:
+        ConfigError: not a list of results.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ConfigError(f"{path}: `evaluate` must be a list of results")
+    return {path / str(value.get("run")) / str(number): value for number, value in enumerate(values)}
+
+
 def task_name(folder: str) -> str:
     """A task directory's name without the version; a mode other than "full" stays.
 

@@ -15,6 +15,8 @@ from .rows import ADAPTED, OTHER, OURS, PUBLISHED, Row, read_results
 from .select import FIGURES, Comparison, NothingToShow, Section
 from .tables import NOT_RUN, TABLES, csv_text, means_table, normaliser_table, peers_table
 
+_MOST_SOURCES = 25  # more are counted instead of named
+
 
 def write_report(results: Sequence[str | Path], folder: str | Path, reference: str | None = None) -> Path:
     """Compare results; everything is made beside `folder` and put into it when it is whole.
@@ -85,7 +87,7 @@ def _page(sections: Sequence[Section], published: Published, workshop: Path) -> 
 def _section(section: Section, prefix: str, workshop: Path) -> list[str]:
     parts = [
         f"## Judged by: {section.protocol}",
-        f"{len(section.rows)} rows from {', '.join(_sources(section))}.",
+        f"{len(section.rows)} rows from {_sources(section)}.",
         "### What scores are divided by",
         _normalisation(section),
         normaliser_table(section.by),
@@ -102,8 +104,9 @@ def _section(section: Section, prefix: str, workshop: Path) -> list[str]:
     return parts
 
 
-def _sources(section: Section) -> list[str]:
-    return list(dict.fromkeys(source for row in section.rows for source in row.source.split(", ")))
+def _sources(section: Section) -> str:
+    names = list(dict.fromkeys(source for row in section.rows for source in row.source.split(", ")))
+    return ", ".join(names) if len(names) <= _MOST_SOURCES else f"{len(names)} runs"
 
 
 def _normalisation(section: Section) -> str:

@@ -124,13 +124,13 @@ def read_results(paths: Sequence[str | Path]) -> list[Row]:
     """Rows of all results, in the order given; the same model in several results is one row.
 
     Args:
-        paths: output folders of `hear-diffres evaluate`, JSON files of `hear-diffres probe`, or single JSON files of
-            `evaluate`.
+        paths: output folders of `hear-diffres evaluate`, JSON files of `hear-diffres probe`, single JSON files of
+            `evaluate`, or such files packed into one (`{"evaluate": [...]}`).
 
     Raises:
         ConfigError: a file or folder that is none of these, or two different scores for one row and task.
     """
-    from .from_evaluate import evaluate_files, evaluate_rows
+    from .from_evaluate import evaluate_files, evaluate_rows, unpacked
     from .from_probe import probe_rows
 
     rows: list[Row] = []
@@ -142,6 +142,8 @@ def read_results(paths: Sequence[str | Path]) -> list[Row]:
         value = read_json(path)
         if {"task", "scores", "run"} <= value.keys():
             judged[path] = value
+        elif "evaluate" in value:
+            judged |= unpacked(path, value["evaluate"])
         elif {"model", "embedding", "results"} <= value.keys():
             rows += probe_rows(path, value)
         else:

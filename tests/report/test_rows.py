@@ -83,6 +83,15 @@ def test_folders_of_one_model_are_one_row_and_must_agree(tmp_path):
         read_results([tmp_path / "a", tmp_path / "c"])
 
 
+def test_packed_results_are_those_of_the_folder(tmp_path):
+    write_evaluate(tmp_path / "a", "hear_diffres.mn04", ("esc50-v2.0.0-full", "fsd50k-v1.0-full"), seeds=(42, 43))
+    write_evaluate(tmp_path / "a", "hear_diffres.mn10_e1")
+    values = [json.loads(path.read_text()) for path in tmp_path.glob("a/results/*/*.json")]
+    (tmp_path / "packed.json").write_text(json.dumps({"evaluate": values}))
+    packed, folder = (by_name(read_results([tmp_path / name])) for name in ("packed.json", "a"))
+    assert packed == folder and len(packed) == 2
+
+
 def test_two_models_under_one_run_s_name_are_found(tmp_path):
     write_evaluate(tmp_path, "hear_diffres.mn04", ("esc50-v2.0.0-full",))
     entry = describe_module("hear_diffres.mn04", {}) | {"weights": "other.safetensors"}
@@ -97,6 +106,7 @@ def test_two_models_under_one_run_s_name_are_found(tmp_path):
         ("{", "not readable as JSON"),
         ("[]", "no JSON object"),
         ('{"machine": 1}', "neither a result"),
+        ('{"evaluate": [1]}', "must be a list of results"),
         ('{"task": "a", "run": "b", "scores": {}}', "at least one metric"),
         ('{"task": "a", "run": "b", "scores": {"acc": {"mean": "x", "std": 0}}}', "scores.acc.mean"),
         ('{"task": "a", "run": "b", "scores": {"acc": {"mean": NaN, "std": 0}}}', "finite"),
