@@ -49,7 +49,8 @@ class TimeMask:
             kernel[..., 0] = kernel[..., -1] = 0.5
         valid = (self.weights > 0).to(self.weights.dtype).unsqueeze(1)
         near = F.conv1d(valid, kernel, stride=stride, padding=half).squeeze(1)
-        weights = F.conv1d(self.weights.unsqueeze(1), kernel, stride=stride, padding=half).squeeze(1) / near.clamp(min=0.5)
+        total = F.conv1d(self.weights.unsqueeze(1), kernel, stride=stride, padding=half).squeeze(1)
+        weights = total / near.clamp(min=0.5)
         lengths = -(-self.lengths // stride)
         step = torch.arange(weights.shape[1], device=lengths.device) < lengths.unsqueeze(1)
         return TimeMask(lengths, None if self.mask is None else self.mask[..., ::stride], weights * step)
