@@ -12,10 +12,10 @@ from . import modules as _modules
 from .compression import DiffRes
 from .hear import HearModel
 from .loading import load_model
-from .registry import list_models
+from .registry import list_baselines, list_models
 
 __version__ = "0.1.0"
-__all__ = ["DiffRes", "HearModel", "__version__", "list_models", "load_model"]
+__all__ = ["DiffRes", "HearModel", "__version__", "list_baselines", "list_models", "load_model"]
 
 # What makes `importlib.import_module("hear_diffres.mn04_all_se")` work; see `modules`.
 _modules.install()

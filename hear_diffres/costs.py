@@ -1,4 +1,4 @@
-"""What a tier costs: parameters and multiply-accumulates per second of audio."""
+"""What a tier or baseline costs: parameters and multiply-accumulates per second of audio."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 
 import torch
 
-from .backbone import MobileNet, count_parameters
+from .backbone import count_parameters
 from .compression.base import count_bins
 from .embedding import Embedding
 from .network import Network
-from .registry import REDUCTIONS, ModelConfig, build_network
+from .registry import REDUCTIONS, ModelConfig, build_backbone, build_network
 
 _SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a tier.
+    """Cost of a tier or baseline.
 
     Attributes:
-        parameters: of DiffRes and MobileNet.
+        parameters: of DiffRes and backbone.
         macs: rate to multiply-accumulates per second of audio, backbone and DiffRes, on a 10 s clip. The front end
             comes on top (an FFT of 1024 points and 128 mel bands per 10 ms: about 3 MMAC/s).
         diffres_macs: of DiffRes alone, per second, at any rate but 0.
-        embedding_sizes: embedding name to length of its vector.
+        embedding_sizes: embedding name to length of its vector, of those that the backbone has.
     """
 
     parameters: int
@@ -34,7 +34,7 @@ class Cost:
 
 
 def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) -> Cost:
-    """Count a tier.
+    """Count a tier or baseline.
 
     >>> from .registry import get_config
     >>> cost = cost_of(get_config("mn04"))
@@ -45,7 +45,12 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
         network = build_network(config)
     diffres = network.compressor.macs_per_frame() * 1000 / config.frame_ms
     macs = {rate: _macs(network, config, rate) for rate in REDUCTIONS}
-    sizes = {name: Embedding.parse(name).size(network.backbone, network.frontend.n_bands) for name in embeddings}
+    parsed = {name: Embedding.parse(name) for name in embeddings}
+    sizes = {
+        name: embedding.size(network.backbone, network.frontend.n_bands)
+        for name, embedding in parsed.items()
+        if not embedding.missing(network.backbone)
+    }
     return Cost(count_parameters(network), macs, diffres, sizes)
 
 
@@ -53,9 +58,9 @@ def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> t
     """Parameters, and multiply-accumulates per second of audio at one rate.
 
     Args:
-        config: the tier or control.
+        config: the tier, control or baseline.
         reduction: share of frames (bands, for a control on bands) removed; 0 pays no DiffRes.
-        diffres: False for the MobileNet alone, with the single input channel of EfficientAT's own networks.
+        diffres: False for the backbone alone, with the single input channel of EfficientAT's own networks.
 
     >>> from .registry import get_config
     >>> parameters, macs = cost_at(get_config("mn10"), 0.0, diffres=False)
@@ -66,7 +71,7 @@ def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> t
         if diffres:
             network = build_network(config)
             return count_parameters(network), _macs(network, config, reduction)
-        backbone = MobileNet(config.width_mult, 1, config.n_classes)
+        backbone = build_backbone(config, 1)
     return count_parameters(backbone), backbone.macs(config.n_mels, count_bins(_frames(config), reduction)) / _SECONDS
 
 

@@ -64,13 +64,17 @@ class Embedding:
         """False for `mels` alone."""
         return self.parts != ("mels",)
 
+    def missing(self, backbone: Backbone) -> list[str]:
+        """Parts that the backbone lacks."""
+        return [part for part in self.parts if part != "mels" and part not in backbone.parts]
+
     def taps(self, backbone: Backbone) -> frozenset[str]:
         """Backbone taps needed; none for `mels`, which needs no backbone at all.
 
         Raises:
             ValueError: the backbone lacks a part; the message lists those it has.
         """
-        missing = [part for part in self.parts if part != "mels" and part not in backbone.parts]
+        missing = self.missing(backbone)
         if missing:
             raise ValueError(
                 f"{type(backbone).__name__} has no {', '.join(missing)}; there are mels, {', '.join(backbone.parts)}"

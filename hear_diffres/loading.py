@@ -10,7 +10,7 @@ import torch
 from . import weights as weight_files
 from .adapter import find_adapter, load_adapter
 from .embedding import DEFAULT_EMBEDDING, Embedding
-from .errors import UntrainedWeightsWarning
+from .errors import ConfigError, UntrainedWeightsWarning
 from .hear import HearModel
 from .network import Network
 from .published import load_published, published_tier
@@ -33,7 +33,8 @@ def load_model(
     """A tier with weights, in evaluation mode.
 
     Args:
-        name: a tier of `list_models()`, or the path of a checkpoint published by EfficientAT (its tier is read off it).
+        name: a tier of `list_models()`, a baseline of `list_baselines()`, or the path of a checkpoint published by
+            EfficientAT (its tier is read off it).
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
@@ -47,6 +48,7 @@ def load_model(
     Raises:
         ValueError: unknown tier, embedding or budget, rate outside `[0, 1)`.
         WeightsError: the weights file is missing, damaged, or made for another network.
+        ConfigError: EfficientAT's weights for a network that is no MobileNet.
 
     >>> model = load_model("mn01", weights="random")
     >>> model.get_scene_embeddings(torch.zeros(2, 16_000)).shape
@@ -76,7 +78,7 @@ def load_model(
     elif str(weights) == "random":
         weights = None
     if weights is not None:
-        digest = _load(network, Path(weights), config.width_mult)
+        digest = _load(network, Path(weights))
         source = source if source == "shipped" else str(weights)
         if str(weights).endswith(".pt"):
             found = adapter or find_adapter(weights, digest)
@@ -98,11 +100,15 @@ def load_model(
     return model if device is None else model.to(device)
 
 
-def _load(network: Network, path: Path, width_mult: float) -> str:
+def _load(network: Network, path: Path) -> str:
     """Load either kind of file into the network; returns its sha256."""
     if path.suffix == ".pt":
-        state = load_published(path, width_mult, network.backbone.in_channels)
-        network.backbone.load_state_dict(state, strict=False)  # every name and shape was checked
+        try:
+            backbone = network.mobilenet
+        except ConfigError as error:
+            raise ConfigError(f"{path}: EfficientAT's weights: {error}") from error
+        state = load_published(path, backbone.width_mult, backbone.in_channels)
+        backbone.load_state_dict(state, strict=False)  # every name and shape was checked
     else:
         weight_files.load_into(network, path)
     return weight_files.sha256(path)

@@ -1,4 +1,4 @@
-"""HEAR modules by name: `hear_diffres.mn04`, `hear_diffres.mn10_all_se`, `hear_diffres.mn10_e1_logits` ...
+"""HEAR modules by name: `hear_diffres.mn04`, `hear_diffres.mn10_all_se`, `hear_diffres.ast_tiny_e1_logits` ...
 
 hear-validator and heareval take the name of a module and import it. There is no file per variant: a finder at the end
 of `sys.meta_path` answers to such names within this package and makes the module on the spot.
@@ -19,24 +19,27 @@ from torch import Tensor
 from .embedding import DEFAULT_EMBEDDING, parse
 from .hear import HearModel
 from .loading import load_model as _load_model
-from .registry import list_models
+from .registry import list_baselines, list_models
 
 _PACKAGE = __name__.rpartition(".")[0]
 
 
 def parse_module_name(name: str) -> tuple[str, str] | None:
-    """Tier and embedding that a module name means, or None if it names no module of ours.
+    """Tier or baseline and embedding that a module name means, or None if it names no module of ours.
 
     >>> parse_module_name("mn10_all_se_mels"), parse_module_name("mn04"), parse_module_name("audio")
     (('mn10', 'all_se+mels'), ('mn04', 'block+mels'), None)
     """
-    tier, underscore, rest = name.partition("_")
-    if tier not in list_models() or (underscore and not rest):
-        return None
-    try:
-        return tier, "+".join(parse(rest, "_")) if rest else DEFAULT_EMBEDDING
-    except ValueError:
-        return None
+    # Longest first, so that "ast_tiny" is not read as "ast" with an unknown embedding.
+    for tier in sorted([*list_models(), *list_baselines()], key=len, reverse=True):
+        if name == tier:
+            return tier, DEFAULT_EMBEDDING
+        if name.startswith(f"{tier}_"):
+            try:
+                return tier, "+".join(parse(name.removeprefix(f"{tier}_"), "_"))
+            except ValueError:
+                return None
+    return None
 
 
 def _fill(module: ModuleType, tier: str, embedding: str) -> None:
@@ -84,7 +87,7 @@ class _ModuleLoader(Loader):
 
 
 class HearModuleFinder(MetaPathFinder):
-    """Finds `hear_diffres.<tier>` and `hear_diffres.<tier>_<embedding>`."""
+    """Finds `hear_diffres.<tier>` and `hear_diffres.<tier>_<embedding>`, and the same of baselines."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

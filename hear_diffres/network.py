@@ -51,12 +51,17 @@ class Network(nn.Module):
         """Give the backbone's batch normalisation a set per reduction rate, each a copy of what it is now.
 
         `forward` then uses the set of the nearest rate. The state dict says so by its key `norm_rates`.
+
+        Raises:
+            ConfigError: the backbone is no MobileNet; the others have no batch normalisation.
+            ValueError: it is split already.
         """
         if self._rates:
             raise ValueError("normalisation is split by rate already")
+        backbone = self.mobilenet
         self._rates = tuple(float(rate) for rate in rates)
         self.register_buffer("norm_rates", torch.tensor(self._rates))
-        split_norms(self.backbone, len(self._rates))
+        split_norms(backbone, len(self._rates))
 
     def picture(self, compressed: CompressionOutput) -> Tensor:
         """What the backbone sees: `[B, C, bands, K]`."""

@@ -1,4 +1,4 @@
-"""Variants as data: one frozen dataclass per tier, read from `configs/models/`."""
+"""Variants as data: one frozen dataclass per tier or baseline, from `configs/models/` and `configs/baselines/`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REDUCTIONS = (0.0, 0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One tier.
+    """One tier or baseline.
 
     Attributes:
-        name: e.g. "mn10".
+        name: e.g. "mn10", "ast_tiny".
         width_mult: width multiplier of the MobileNet; other backbones have theirs among their options.
         n_mels: mel bands.
         hop_length: samples between frames at 32 kHz.
@@ -75,8 +75,8 @@ class ModelConfig:
 
 
 @cache
-def _configs() -> dict[str, ModelConfig]:
-    found = [ModelConfig.load(path) for path in sorted(resource_folder("configs").glob("models/*.toml"))]
+def _configs(folder: str) -> dict[str, ModelConfig]:
+    found = [ModelConfig.load(path) for path in sorted(resource_folder("configs").glob(f"{folder}/*.toml"))]
     return {config.name: config for config in found}
 
 
@@ -86,12 +86,21 @@ def list_models(pattern: str = "*") -> list[str]:
     >>> list_models("mn0*")
     ['mn01', 'mn02', 'mn04', 'mn05']
     """
-    by_size = sorted(_configs().values(), key=lambda config: config.width_mult)
+    by_size = sorted(_configs("models").values(), key=lambda config: config.width_mult)
     return [config.name for config in by_size if fnmatch.fnmatchcase(config.name, pattern)]
 
 
+def list_baselines(pattern: str = "*") -> list[str]:
+    """Names of the baselines that match a shell pattern: other networks to compare the tiers with, no weights ship.
+
+    >>> list_baselines()
+    ['ast', 'ast_tiny', 'cnn']
+    """
+    return [name for name in _configs("baselines") if fnmatch.fnmatchcase(name, pattern)]
+
+
 def get_config(name: str) -> ModelConfig:
-    """The tier called `name`, or the variant in a file `NAME.toml` of your own.
+    """The tier or baseline called `name`, or the variant in a file `NAME.toml` of your own.
 
     Raises:
         ValueError: there is none; the message lists those there are.
@@ -99,9 +108,10 @@ def get_config(name: str) -> ModelConfig:
     """
     if name.endswith(".toml"):
         return ModelConfig.load(Path(name))
-    if name not in _configs():
-        raise ValueError(f"no model {name!r}; there are {', '.join(list_models())}")
-    return _configs()[name]
+    known = _configs("models") | _configs("baselines")
+    if name not in known:
+        raise ValueError(f"no model {name!r}; there are {', '.join([*list_models(), *list_baselines()])}")
+    return known[name]
 
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .errors import WeightsError
+from .errors import ConfigError, WeightsError
 from .files import write_json
 from .network import Network
 from .resources import resource_folder
@@ -67,7 +67,10 @@ def load_into(network: Network, path: str | Path) -> None:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     if "norm_rates" in state:
-        network.split_rates([float(rate) for rate in state["norm_rates"]])
+        try:
+            network.split_rates([float(rate) for rate in state["norm_rates"]])
+        except ConfigError as error:
+            raise WeightsError(f"{path}: normalisation split by reduction rate: {error}") from error
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:

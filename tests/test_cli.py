@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hear_diffres import list_models
+from hear_diffres import list_baselines, list_models
 from hear_diffres.cli import app
 from hear_diffres.samples import RATE, make, write_clips
 
@@ -19,6 +19,11 @@ def test_models():
     assert [row["model"] for row in rows] == ["mn10", "mn20", "mn30", "mn40"]
     assert rows[0]["embedding_sizes"]["block+mels"] == 600 and rows[0]["macs_per_second"]["0.0"] > 5e7
     assert RUNNER.invoke(app, ["models", "zz*"]).exit_code == 2
+    assert not any(f"\n{name} " in text for name in list_baselines())
+    text = RUNNER.invoke(app, ["models", "--baselines"]).output
+    assert all(f"\n{name} " in text for name in list_baselines()) and "mn04" not in text
+    (row,) = json.loads(RUNNER.invoke(app, ["models", "cnn", "--baselines", "--json"]).output)
+    assert row["embedding_sizes"]["block+mels"] == 224 and "se" not in row["embedding_sizes"] and not row["weights"]
 
 
 def test_plot(tmp_path):

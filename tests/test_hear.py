@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hear_diffres import list_models, load_model
+from hear_diffres import list_baselines, list_models, load_model
 from hear_diffres.hear import HearModel
 from hear_diffres.samples import make
 
@@ -29,7 +29,7 @@ def use(reduction: float, budget: str = "block") -> HearModel:
     return net
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [*list_models(), *list_baselines()])
 def test_every_tier_embeds(name):
     net = load_model(name, weights="random")
     audio = torch.randn(2, 8000) * 0.1

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import hear_diffres
-from hear_diffres import list_models, modules
+from hear_diffres import list_baselines, list_models, modules
 from hear_diffres.embedding import EMBEDDINGS
 
 
-@pytest.mark.parametrize("tier", list_models())
+@pytest.mark.parametrize("tier", [*list_models(), *list_baselines()])
 @pytest.mark.parametrize("name", ["", *EMBEDDINGS, "all_se_mels", "e1_logits", "block_all_se_clf"])
 def test_every_variant_imports(tier, name):
     full = f"hear_diffres.{tier}" + (f"_{name}" if name else "")
@@ -26,20 +26,28 @@ def test_all_pairs_parse():
         assert modules.parse_module_name("mn10_" + "_".join(pair)) == ("mn10", "+".join(pair))
 
 
+def test_the_longest_name_is_meant():
+    assert modules.parse_module_name("ast") == ("ast", "block+mels")
+    assert modules.parse_module_name("ast_tiny") == ("ast_tiny", "block+mels")
+    assert modules.parse_module_name("ast_tiny_e1_logits") == ("ast_tiny", "e1+logits")
+    assert modules.parse_module_name("ast_e1") == ("ast", "e1") and modules.parse_module_name("cnn_") is None
+
+
 def test_attribute_access_imports():
     assert hear_diffres.mn04_se is importlib.import_module("hear_diffres.mn04_se")
     with pytest.raises(AttributeError, match="mn99"):
         _ = hear_diffres.mn99
 
 
-@pytest.mark.parametrize("name", ["mn99", "mn10_", "mn10_sides", "mn10_mels_mels", "mn10_all", "nothing"])
+@pytest.mark.parametrize("name", ["mn99", "mn10_", "mn10_sides", "mn10_mels_mels", "mn10_all", "ast_big", "nothing"])
 def test_other_names_do_not(name):
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(f"hear_diffres.{name}")
 
 
-def test_the_three_functions():
-    module = importlib.import_module("hear_diffres.mn01_block_mels")
+@pytest.mark.parametrize("tier", ["mn01", "ast_tiny", "cnn"])
+def test_the_three_functions(tier):
+    module = importlib.import_module(f"hear_diffres.{tier}_block_mels")
     model = module.load_model("random", reduction=0.75, hop_ms=25)
     audio = torch.randn(2, 16_000) * 0.1
     scene = module.get_scene_embeddings(audio, model)

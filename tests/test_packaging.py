@@ -19,6 +19,7 @@ import hear_diffres, torch
 assert Path(hear_diffres.__file__).is_relative_to(sys.argv[1]), hear_diffres.__file__
 model = hear_diffres.load_model("mn04")
 assert model.weights_source == "shipped" and len(hear_diffres.list_models()) == 8
+assert "cnn" in hear_diffres.list_baselines()
 print(model.get_scene_embeddings(torch.zeros(1, 3200)).shape)
 """
 
@@ -45,6 +46,7 @@ def test_contents(wheel):
     for wanted in (
         "hear_diffres/py.typed",
         "hear_diffres/_configs/models/mn40.toml",
+        "hear_diffres/_configs/baselines/ast_tiny.toml",
         "hear_diffres/_configs/train/mn04.toml",
         "hear_diffres/_weights/mn04.safetensors",
         "hear_diffres/_weights/mn04.json",

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from hear_diffres import list_models, load_model
+from hear_diffres import list_baselines, list_models, load_model
 from hear_diffres.costs import cost_of
 from hear_diffres.embedding import EMBEDDINGS, Embedding, parse
 from hear_diffres.errors import ConfigError
@@ -14,7 +14,8 @@ from hear_diffres.registry import ModelConfig, build_network, get_config
 def test_names_and_patterns():
     assert list_models() == ["mn01", "mn02", "mn04", "mn05", "mn10", "mn20", "mn30", "mn40"]
     assert list_models("mn10*") == ["mn10"] and list_models("x*") == []
-    with pytest.raises(ValueError, match=r"mn99.*mn04"):
+    assert list_baselines() == ["ast", "ast_tiny", "cnn"] and list_baselines("ast*") == ["ast", "ast_tiny"]
+    with pytest.raises(ValueError, match=r"mn99.*mn04.*cnn"):
         get_config("mn99")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -46,6 +47,10 @@ class Backbone(nn.Module, ABC):
     in_channels: int
     n_classes: int
 
+    @abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, so that `type(x)(**x.get_config())` is `x` again, but for what was trained."""
+
     @property
     @abstractmethod
     def parts(self) -> dict[str, tuple[str, ...]]:
@@ -75,7 +80,18 @@ class Backbone(nn.Module, ABC):
                 frames counts as much as the frames would. Default: all alike.
             taps: names among `tap_dims`, but for `clf` and `logits`.
             keep_frequency: give block and e1 taps as maps `[B, C, bands', T']`, for training against them.
+
+        Raises:
+            ValueError: a tap that there is not.
         """
+
+    def check_taps(self, taps: Collection[str]) -> set[str]:
+        """The taps asked for, each once; ValueError names those that there are not."""
+        known = self.tap_dims.keys() - {"clf", "logits"}
+        unknown = set(taps) - known
+        if unknown:
+            raise ValueError(f"unknown taps {sorted(unknown)}; there are {sorted(known)}")
+        return set(taps)
 
     @abstractmethod
     def head(self, e1: Tensor) -> tuple[Tensor, Tensor]:

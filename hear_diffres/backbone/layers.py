@@ -1,4 +1,4 @@
-"""Layers of the MobileNet: convolutions that respect a length mask, and squeeze-and-excitation."""
+"""The length mask of the backbones, and layers of the MobileNet that respect it."""
 
 from __future__ import annotations
 
@@ -37,16 +37,20 @@ class TimeMask:
         return cls(lengths, valid.reshape(len(lengths), 1, 1, n_steps), weights)
 
     def strided(self, stride: int) -> TimeMask:
-        """The mask after a convolution of odd kernel with "same" padding and this stride (1 or 2).
+        """The mask after a layer whose output step `k` is centred on step `k * stride`, one for every such step.
 
         A step's weight is the mean of the steps it is centred among, so that equal weights stay equal.
         """
         if stride == 1:
             return self
-        kernel = self.weights.new_tensor([[[0.5, 1.0, 0.5]]])
+        half = stride // 2
+        kernel = self.weights.new_ones(1, 1, 2 * half + 1)
+        if stride % 2 == 0:  # the step halfway to the next centre counts half here and half there
+            kernel[..., 0] = kernel[..., -1] = 0.5
         valid = (self.weights > 0).to(self.weights.dtype).unsqueeze(1)
-        near = F.conv1d(valid, kernel, stride=2, padding=1).squeeze(1)
-        weights = F.conv1d(self.weights.unsqueeze(1), kernel, stride=2, padding=1).squeeze(1) / near.clamp(min=0.5)
+        near = F.conv1d(valid, kernel, stride=stride, padding=half).squeeze(1)
+        total = F.conv1d(self.weights.unsqueeze(1), kernel, stride=stride, padding=half).squeeze(1)
+        weights = total / near.clamp(min=0.5)
         lengths = -(-self.lengths // stride)
         step = torch.arange(weights.shape[1], device=lengths.device) < lengths.unsqueeze(1)
         return TimeMask(lengths, None if self.mask is None else self.mask[..., ::stride], weights * step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,10 @@ class MobileNet(Backbone):
         self.classifier = Classifier(6 * c_in, clf_dim, n_classes)
         self._initialise()
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"width_mult": self.width_mult, "in_channels": self.in_channels, "n_classes": self.n_classes}
+
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """`block` and `se` at EfficientAT_HEAR's four depths, `all_block`, `all_se`, `e1`, and the head's."""
@@ -159,17 +163,13 @@ class MobileNet(Backbone):
             taps: names as in the class's docstring.
             keep_frequency: give block and e1 taps as maps `[B, C, n_mels', T']`, for training against them.
         """
-        known = self.tap_dims.keys() - {"clf", "logits"}
-        unknown = set(taps) - known
-        if unknown:
-            raise ValueError(f"unknown taps {sorted(unknown)}; there are {sorted(known)}")
+        wanted = self.check_taps(taps)
         out = BackboneOutput({}, {}, {})
         mask = TimeMask.of(lengths, durations, x)
 
         def keep(name: str, sequence: Tensor) -> None:
             out.sequences[name], out.strides[name], out.masks[name] = sequence, stride, mask
 
-        wanted = set(taps)
         stride = _STEM_STRIDE
         x = self.stem(x, mask)
         mask = mask.strided(stride) if mask is not None else None

@@ -91,15 +91,16 @@ def embed(
 def models(
     pattern: Annotated[str, typer.Argument(help='Shell pattern, e.g. "mn0*".')] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="The baselines instead of the tiers.")] = False,
 ) -> None:
     """List the tiers: parameters, MACs per second of audio at each rate, embedding sizes, weights, licence."""
     from ..costs import cost_of
     from ..embedding import EMBEDDINGS
-    from ..registry import REDUCTIONS, get_config, list_models
+    from ..registry import REDUCTIONS, get_config, list_baselines, list_models
     from ..weights import read_card, shipped
 
     shown = ("block+mels", *EMBEDDINGS)
-    costs = {name: cost_of(get_config(name), shown) for name in list_models(pattern)}
+    costs = {name: cost_of(get_config(name), shown) for name in (list_baselines if baselines else list_models)(pattern)}
     files = {name: shipped(name) for name in costs}
     licences = {name: read_card(file).get("licence", "") if file else "" for name, file in files.items()}
     if not costs:
@@ -118,16 +119,17 @@ def models(
         ]
         typer.echo(json.dumps(rows, indent=1))
         return
-    typer.echo("MMAC per second of audio (DiffRes + MobileNet) when DiffRes removes ... of the frames; embedding sizes")
+    typer.echo("MMAC per second of audio (DiffRes + backbone) when DiffRes removes ... of the frames; embedding sizes")
     rates = "".join(f"{f'{rate:.0%}':>8}" for rate in REDUCTIONS)
     sizes = "".join(f"{name:>11}" for name in shown)
-    typer.echo(f"{'model':6}{'params':>9}{rates} |{sizes} | weights")
+    wide = max(map(len, costs)) + 2
+    typer.echo(f"{'model':{wide}}{'params':>9}{rates} |{sizes} | weights")
     for name, cost in costs.items():
         macs = "".join(f"{value / 1e6:8.2f}" for value in cost.macs.values())
-        sizes = "".join(f"{value:11d}" for value in cost.embedding_sizes.values())
+        sizes = "".join(f"{cost.embedding_sizes.get(name, '-'):>11}" for name in shown)
         file = files[name]
         typer.echo(
-            f"{name:6}{cost.parameters / 1e6:8.2f}M{macs} |{sizes} | "
+            f"{name:{wide}}{cost.parameters / 1e6:8.2f}M{macs} |{sizes} | "
             + (f"{file.name} ({licences[name]})" if file else "none yet")
         )
 

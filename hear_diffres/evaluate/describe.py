@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 
-from ..backbone import MobileNet
 from ..compression.base import check_reduction
 from ..costs import cost_at
 from ..embedding import Embedding
 from ..hear import HearModel
 from ..modules import parse_module_name
-from ..registry import ModelConfig, get_config, list_models
+from ..registry import ModelConfig, build_backbone, get_config, list_models
 from ..weights import shipped
 
 # What a control network is called.
@@ -22,13 +21,15 @@ _JSON = (str, int, float, bool, list, dict, type(None))
 
 
 def tier_of(config: ModelConfig) -> str:
-    """The tier a configuration belongs to: a control's is the one of its width; a file of your own is its own tier.
+    """The tier a configuration belongs to: a control's is the one of its width; all others are tiers of their own.
 
     >>> tier_of(get_config("mn10")), tier_of(ModelConfig("mn04_hop", 0.4, compressor="longer_hop"))
     ('mn10', 'mn04')
     """
+    if config.backbone != "mobilenet" or config.name in list_models():
+        return config.name
     same = [name for name in list_models() if get_config(name).width_mult == config.width_mult]
-    return same[0] if same and config.name not in list_models() else config.name
+    return same[0] if same else config.name
 
 
 def control_of(config: ModelConfig) -> str | None:
@@ -95,7 +96,7 @@ def describe_module(module: str, options: dict[str, Any], weights: str = "") -> 
         return entry
     config, embedding = get_config(found[0]), Embedding.parse(found[1])
     with torch.device("meta"):
-        size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
+        size = embedding.size(build_backbone(config, 1), config.n_mels)
     reduction = check_reduction(options.get("reduction", 0.5))
     return entry | {"embedding_size": size, **_of_network(config, embedding, reduction, weights or "shipped")}
 

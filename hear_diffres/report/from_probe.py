@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from ..backbone import MobileNet
 from ..costs import cost_at
 from ..embedding import Embedding
 from ..errors import ConfigError
 from ..evaluate.describe import AVERAGE, UNTRAINED, control_of, tier_of
-from ..registry import ModelConfig, get_config, list_models
+from ..registry import ModelConfig, build_backbone, get_config, list_baselines, list_models
 from ..resources import resource_folder
 from .rows import ADAPTED, OURS, PUBLISHED, Row, Score, number, weights_text
 
@@ -60,12 +59,12 @@ def _score(path: Path, scores: Any, where: str) -> Score:
 
 
 def find_config(name: str) -> ModelConfig | None:
-    """The tier or the control called so; None for a configuration of one's own.
+    """The tier, baseline or control called so; None for a configuration of one's own.
 
     >>> find_config("mn04_hop").compressor, find_config("mine")
     ('longer_hop', None)
     """
-    if name in list_models():
+    if name in (*list_models(), *list_baselines()):
         return get_config(name)
     path = resource_folder("configs") / "controls" / f"{name}.toml"
     return ModelConfig.load(path) if re.fullmatch(r"\w+", name) and path.is_file() else None
@@ -95,5 +94,5 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
         return row
     parameters, macs = cost_at(priced, rate, diffres=diffres) if embedding.needs_backbone else (0, 0.0)
     with torch.device("meta"):
-        size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
+        size = embedding.size(build_backbone(config, 1), config.n_mels)
     return replace(row, tier=tier_of(config), parameters=parameters, macs=macs, embedding_size=size)

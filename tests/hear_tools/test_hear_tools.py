@@ -27,6 +27,7 @@ TIERS = list_models()
 EMBEDDINGS = ["mels", "block", "all_block", "se", "all_se", "e1", "clf", "logits"]
 EMBEDDINGS += ["all_se_mels", "e1_logits", "block_se_mels"]
 MODULES = [f"hear_diffres.{tier}" for tier in TIERS] + [f"hear_diffres.mn04_{name}" for name in EMBEDDINGS]
+MODULES += ["hear_diffres.ast_tiny", "hear_diffres.ast_tiny_e1_logits", "hear_diffres.cnn", "hear_diffres.cnn_e1"]
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason=f"{PYTHON} is not there: `make hear-env` builds it")
 
