@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class DMEL(StftFrontEnd):
     (torch.Size([2, 128, 100]), 2048, 35.0)
     """
 
-    lr_scale = {"std": 1e4}
+    lr_scale: ClassVar[Mapping[str, float]] = {"std": 1e4}
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class DMEL(StftFrontEnd):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that `DMEL(**x.get_config())` is `x` before it was trained."""
-        names = "sample_rate n_mels hop_length max_n_fft f_min f_max preemphasis".split()
+        names = ["sample_rate", "n_mels", "hop_length", "max_n_fft", "f_min", "f_max", "preemphasis"]
         own = {"window_ms": self._first_window_ms, "n_fft": self.fixed_n_fft, "trainable": self.std.requires_grad}
         return {name: getattr(self, name) for name in names} | own
 
@@ -96,7 +97,7 @@ class DMEL(StftFrontEnd):
         """FFT length in samples: the next power of two from `6 * std` on, unless fixed."""
         if self.fixed_n_fft is not None:
             return self.fixed_n_fft
-        length = 6 * abs(float(self.std.detach()))
+        length = 6 * abs(float(self.std.detach())) * (1 - 1e-6)  # 32 ms at 32 kHz are 1024, whatever the rounding
         if not length < self.max_n_fft:
             return self.max_n_fft
         return max(_SMALLEST_FFT, 2 ** math.ceil(math.log2(max(1.0, length))))

@@ -40,8 +40,8 @@ class LinearSpectrogram(StftFrontEnd):
     """
 
     takes_n_mels = False
-    # Half a mel band's width of bins and less: on ordinary audio a bin holds less power than a band. Measured.
-    shift, scale = 5.5, 4.0
+    # On the sounds of `samples`, bins lie 0.75 below mel bands and spread 0.89 times as much.
+    shift, scale = 5.25, 4.5
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LinearSpectrogram(StftFrontEnd):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that `LinearSpectrogram(**x.get_config())` is `x` again."""
-        names = "sample_rate hop_length win_length n_fft f_min f_max preemphasis".split()
+        names = ["sample_rate", "hop_length", "win_length", "n_fft", "f_min", "f_max", "preemphasis"]
         return {name: getattr(self, name) for name in names}
 
     def bands(self, power: Tensor) -> Tensor:

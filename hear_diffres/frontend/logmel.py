@@ -64,7 +64,7 @@ class LogMel(StftFrontEnd):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that `LogMel(**x.get_config())` is `x` again."""
-        names = "sample_rate n_mels hop_length win_length n_fft f_min f_max preemphasis".split()
+        names = ["sample_rate", "n_mels", "hop_length", "win_length", "n_fft", "f_min", "f_max", "preemphasis"]
         return {name: getattr(self, name) for name in names}
 
     def bands(self, power: Tensor) -> Tensor:
