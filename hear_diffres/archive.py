@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from .audio import SAMPLE_RATE, SUFFIXES, read_blocks
 from .chunking import Chunk, cut
@@ -39,9 +39,14 @@ def find_audio(paths: Iterable[str | Path]) -> list[Path]:
 
 @dataclass
 class _File:
-    """What is known so far of a file being embedded."""
+    """What is known so far of a file being embedded.
+
+    Attributes:
+        state: what the front end carries from chunk to chunk.
+    """
 
     name: str
+    state: torch.Tensor | None = None
     scene: np.ndarray | float = 0.0
     frames: int = 0
     samples: int = 0
@@ -49,11 +54,11 @@ class _File:
 
 @dataclass
 class _Item:
-    """A chunk waiting for a batch."""
+    """A chunk's picture waiting for a batch."""
 
     file: _File
     chunk: Chunk
-    samples: np.ndarray
+    picture: torch.Tensor
     last: bool
 
 
@@ -109,13 +114,23 @@ class Embedder:
         try:
             for chunk, samples, last in cut(read_blocks(path), self.model.frontend, self.model.chunk_frames):
                 file.samples = chunk.start + len(samples)
-                self.queue.append(_Item(file, chunk, samples, last))
-                if sum(len(item.samples) for item in self.queue) >= self.batch_seconds * SAMPLE_RATE:
+                self.queue.append(_Item(file, chunk, self._picture(file, chunk, samples), last))
+                frame_seconds = self.model.config.frame_ms / 1000
+                if sum(item.chunk.n_frames for item in self.queue) * frame_seconds >= self.batch_seconds:
                     self.flush()
         except AudioFileError:
             self.queue = [item for item in self.queue if item.file is not file]
             self.writer.abandon(file.name)
             raise
+
+    @torch.inference_mode()
+    def _picture(self, file: _File, chunk: Chunk, samples: np.ndarray) -> torch.Tensor:
+        """The front end's picture, `[n_bands, n_frames]`; a file's chunks must come in their order."""
+        audio = torch.from_numpy(samples).unsqueeze(0).to(self.model.device)
+        picture, file.state = self.model.frontend.forward_with_state(
+            audio, n_frames=chunk.n_frames, at_start=chunk.first == 0, state=file.state
+        )
+        return picture[0]
 
     def flush(self) -> None:
         """Run everything queued."""
@@ -130,11 +145,9 @@ class Embedder:
     def _run(self, items: Sequence[_Item]) -> Iterator[np.ndarray]:
         """Embeddings of chunks that fit into one batch: `[D]` per item, or `[times, D]`."""
         model = self.model
-        longest = max(len(item.samples) for item in items)
-        audio = torch.stack([F.pad(torch.from_numpy(i.samples), (0, longest - len(i.samples))) for i in items])
-        frames = torch.tensor([item.chunk.n_frames for item in items])
-        equal = all(len(item.samples) == longest for item in items)
-        lengths = None if equal else torch.tensor([len(item.samples) for item in items], device=model.device)
+        sizes = [item.chunk.n_frames for item in items]
+        pictures = pad_sequence([item.picture.T for item in items], batch_first=True).transpose(1, 2)
+        frames = None if min(sizes) == max(sizes) else torch.tensor(sizes, device=model.device)
         grid, counts = None, []
         if self.timestamps:
             spans = [self._span(item) for item in items]
@@ -142,9 +155,8 @@ class Embedder:
             most = max([1, *counts])  # rows with fewer times are cut after
             rows = zip(items, spans, strict=True)
             grid = torch.stack([model.chunk_grid(i.chunk, first, first + most) for i, (first, _) in rows])
-        at_start, audio, valid = items[0].chunk.first == 0, audio.to(model.device), frames.to(model.device)
         with torch.inference_mode():
-            scene, times = model.embed_chunk(audio, int(frames.max()), at_start, lengths, valid, grid)
+            scene, times = model.embed_picture(pictures, frames, grid)
         if self.timestamps:
             for row, count in zip(times.cpu().numpy(), counts, strict=True):
                 yield row[:count]
@@ -177,12 +189,11 @@ class Embedder:
 
 def _groups(items: Sequence[_Item]) -> Iterator[list[int]]:
     """Indices of items that run as one batch: chunks of about the same length, padded where they differ."""
-    by_kind: dict[tuple[bool, int], list[int]] = {}
+    by_size: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         # Lengths within a factor of two share a batch: little padding, few batches.
-        size = item.samples.size
-        by_kind.setdefault((item.chunk.first == 0, size.bit_length()), []).append(index)
-    yield from by_kind.values()
+        by_size.setdefault(item.chunk.n_frames.bit_length(), []).append(index)
+    yield from by_size.values()
 
 
 def embed_files(

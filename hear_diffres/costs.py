@@ -20,16 +20,18 @@ class Cost:
     """Cost of a tier or baseline.
 
     Attributes:
-        parameters: of DiffRes and backbone.
-        macs: rate to multiply-accumulates per second of audio, backbone and DiffRes, on a 10 s clip. The front end
-            comes on top (an FFT of 1024 points and 128 mel bands per 10 ms: about 3 MMAC/s).
-        diffres_macs: of DiffRes alone, per second, at any rate but 0.
+        parameters: of front end, compressor and backbone.
+        macs: rate to multiply-accumulates per second of audio, backbone and compressor, on a 10 s clip. The front end
+            comes on top.
+        diffres_macs: of the compressor alone, per second, at any rate but 0.
+        frontend_macs: of the front end, per second, an FFT of `n` points counted as `n/2 * log2(n)`.
         embedding_sizes: embedding name to length of its vector, of those that the backbone has.
     """
 
     parameters: int
     macs: dict[float, float]
     diffres_macs: float
+    frontend_macs: float
     embedding_sizes: dict[str, int]
 
 
@@ -40,10 +42,13 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
     >>> cost = cost_of(get_config("mn04"))
     >>> round(cost.macs[0.0] / 1e6, 1), cost.embedding_sizes
     (11.5, {'block+mels': 320})
+    >>> round(cost.frontend_macs / 1e6, 1)
+    1.5
     """
     with torch.device("meta"):
         network = build_network(config)
     diffres = network.compressor.macs_per_frame() * 1000 / config.frame_ms
+    frontend = network.frontend.macs_per_frame() * 1000 / config.frame_ms
     macs = {rate: _macs(network, config, rate) for rate in REDUCTIONS}
     parsed = {name: Embedding.parse(name) for name in embeddings}
     sizes = {
@@ -51,7 +56,7 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
         for name, embedding in parsed.items()
         if not embedding.missing(network.backbone)
     }
-    return Cost(count_parameters(network), macs, diffres, sizes)
+    return Cost(count_parameters(network), macs, diffres, frontend, sizes)
 
 
 def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> tuple[int, float]:

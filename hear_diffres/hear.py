@@ -127,9 +127,8 @@ class HearModel(nn.Module):
         audio, lengths = self._prepare(audio, lengths)
         counts = self._frame_counts(audio, lengths)
         total = torch.zeros(len(audio), self.scene_embedding_size, device=self.device)
-        for rows, chunk_audio, chunk_lengths, chunk in self._batches(audio, lengths, counts):
-            frames = (counts[rows] - chunk.first).clamp(max=chunk.n_frames)
-            scene, _ = self.embed_chunk(chunk_audio, chunk.n_frames, chunk.first == 0, chunk_lengths, frames)
+        for rows, picture, frames, _ in self._pictures(audio, lengths, counts):
+            scene, _ = self.embed_picture(picture, None if lengths is None else frames)
             total = total.index_add(0, rows, scene * frames.unsqueeze(1))
         return total / counts.unsqueeze(1)
 
@@ -170,12 +169,11 @@ class HearModel(nn.Module):
         counts = self._frame_counts(audio, lengths)
         n = self.n_timestamps(audio.shape[1])
         out = torch.zeros(len(audio), n, self.timestamp_embedding_size, device=self.device)
-        for rows, chunk_audio, chunk_lengths, chunk in self._batches(audio, lengths, counts):
-            frames = (counts[rows] - chunk.first).clamp(max=chunk.n_frames)
+        for rows, picture, frames, chunk in self._pictures(audio, lengths, counts):
             # A time on the border counts here for sounds that end there; the next chunk overwrites the others.
             first, last = self.chunk_timestamps(chunk, n)
             grid = self.chunk_grid(chunk, first, last)
-            _, values = self.embed_chunk(chunk_audio, chunk.n_frames, chunk.first == 0, chunk_lengths, frames, grid)
+            _, values = self.embed_picture(picture, None if lengths is None else frames, grid)
             out[rows, first:last] = values
         if lengths is not None:
             own = torch.tensor([self.n_timestamps(int(length)) for length in lengths], device=self.device)
@@ -212,32 +210,48 @@ class HearModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Embed one chunk of at most `chunk_frames` frames (cut as `chunking` says) of several sounds.
 
+        Where the front end carries state, that is right for a sound's first chunk only; the others need the front
+        end's `forward_with_state` and `embed_picture`.
+
         Args:
             audio: `[B, n]`.
             n_frames: frames in the chunk.
             at_start: the chunk starts with the sound's first sample.
             lengths: `[B]` valid samples, or None for all.
             frames: `[B]` valid frames; needed with `lengths`.
-            grid: `[G]` milliseconds from the chunk's first frame; None for scene embeddings.
+            grid: as `embed_picture`, and so is what is returned.
+        """
+        picture = self.frontend(audio, lengths, n_frames=n_frames, at_start=at_start)
+        return self.embed_picture(picture, None if lengths is None else frames, grid)
+
+    def embed_picture(
+        self, picture: Tensor, frames: Tensor | None = None, grid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embed the front end's picture of one chunk of several sounds.
+
+        Args:
+            picture: `[B, n_bands, T]`, at most `chunk_frames` frames.
+            frames: `[B]` valid frames, or None for all.
+            grid: `[G]` or `[B, G]` milliseconds from the chunk's first frame; None for scene embeddings.
 
         Returns:
             scene embeddings `[B, D]` and, where a grid is given, timestamp embeddings `[B, G, D]`; the one not
             computed is empty.
         """
-        logmel = self.frontend(audio, lengths, n_frames=n_frames, at_start=at_start)
-        frames = torch.full((len(audio),), n_frames, device=audio.device) if frames is None else frames
+        padded = frames
+        if frames is None:
+            frames = torch.full((len(picture),), picture.shape[2], device=picture.device)
         embedding, backbone = self.embedding, self.network.backbone
         taps = embedding.taps(backbone)
         if taps:
-            padded = frames if lengths is not None else None
-            out, compressed = self.network(logmel, padded, reduction=self._reduction, taps=taps)
+            out, compressed = self.network(picture, padded, reduction=self._reduction, taps=taps)
             times, bins = compressed.times_ms, compressed.lengths
         else:  # the mel averages alone need no network
-            out, times, bins = BackboneOutput({}, {}, {}), logmel.new_zeros(len(audio), 1), torch.ones_like(frames)
-        mels = self.frontend.normalise(logmel)
+            out, times, bins = BackboneOutput({}, {}, {}), picture.new_zeros(len(picture), 1), torch.ones_like(frames)
+        mels = self.frontend.normalise(picture)
         if grid is None:
             return embedding.scene(mels, frames, out, backbone), mels.new_zeros(0)
-        grid = grid.expand(len(audio), -1)
+        grid = grid.expand(len(picture), -1)
         frame_ms = self.config.frame_ms
         values = embedding.at_times(mels, frames, frame_ms, out, times, bins, backbone, grid, self.hop_ms)
         return mels.new_zeros(0), values
@@ -251,12 +265,22 @@ class HearModel(nn.Module):
             lengths = torch.full((len(audio),), audio.shape[1], device=audio.device)
         return 1 + (lengths - 1) // self.config.hop_length
 
-    def _batches(
+    def _pictures(
         self, audio: Tensor, lengths: Tensor | None, counts: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Chunk]]:
-        """Rows, their samples, valid lengths and the chunk, one chunk at a time."""
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Chunk]]:
+        """Rows, their pictures, valid frames and the chunk, one chunk after the other."""
+        state: Tensor | None = None
         for chunk in plan(audio.shape[1], self.frontend, self.chunk_frames):
             rows = torch.nonzero(counts > chunk.first).flatten()
             part = audio[rows, chunk.start : chunk.stop]
             valid = None if lengths is None else (lengths[rows] - chunk.start).clamp(max=part.shape[1])
-            yield rows, part, valid, chunk
+            picture, after = self.frontend.forward_with_state(
+                part,
+                valid,
+                n_frames=chunk.n_frames,
+                at_start=chunk.first == 0,
+                state=None if state is None else state[rows],
+            )
+            if after is not None:  # the first chunk has all rows, later ones those that are not over
+                state = after if state is None else state.index_copy(0, rows, after)
+            yield rows, picture, (counts[rows] - chunk.first).clamp(max=chunk.n_frames), chunk

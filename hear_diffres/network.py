@@ -1,4 +1,4 @@
-"""Compressor and backbone as one network: log-mel in, feature maps and their times out."""
+"""Compressor and backbone as one network: a front end's picture in, feature maps and their times out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
 from .frontend import FrontEnd, LogMel
 
+NORMALISATIONS = ("fixed", "per_sample")
+
 
 class Network(nn.Module):
     """A compressor in front of a backbone.
@@ -22,6 +24,9 @@ class Network(nn.Module):
         backbone: takes `[B, C, bands, K]`, C the compressor's `feature_channels`.
         frontend: what makes the pictures; its parameters, where it has any, are part of the state dict. Default:
             `LogMel`.
+        normalisation: "fixed" gives the backbone the front end's `normalise` alone; "per_sample" also takes off each
+            clip's mean and divides by its standard deviation (`standardise`), so that what a moment becomes depends
+            on the whole clip, or on the whole 10 s chunk of a longer one.
 
     Shape:
         - Input: `[B, n_bands, T]`, what the front end gives
@@ -30,8 +35,17 @@ class Network(nn.Module):
 
     norm_rates: Tensor  # only where normalisation is split by rate
 
-    def __init__(self, compressor: Compressor, backbone: Backbone, frontend: FrontEnd | None = None):
+    def __init__(
+        self,
+        compressor: Compressor,
+        backbone: Backbone,
+        frontend: FrontEnd | None = None,
+        normalisation: str = "fixed",
+    ):
         super().__init__()
+        if normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}")
+        self.normalisation = normalisation
         self.compressor, self.backbone = compressor, backbone
         self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
@@ -67,6 +81,8 @@ class Network(nn.Module):
         """What the backbone sees: `[B, C, bands, K]`."""
         first = self.compressor.power_channels
         power = self.frontend.normalise(compressed.feature[:, :first])
+        if self.normalisation == "per_sample":
+            power = standardise(power, compressed.durations)
         return torch.cat([power, compressed.feature[:, first:]], dim=1).transpose(2, 3)
 
     def forward(
@@ -88,3 +104,29 @@ class Network(nn.Module):
             self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency
         )
         return out, compressed
+
+
+def standardise(picture: Tensor, durations: Tensor) -> Tensor:
+    """Take off each clip's mean and divide by its standard deviation, both those of its first channel.
+
+    All bands count alike, bins by the frames in them, padding not at all. Source: per-sample normalisation of the
+    Audio Spectrogram Transformer's followers. A variance of 1e-4 is added, so that silence gives zeros.
+
+    Args:
+        picture: `[B, C, K, F]`.
+        durations: `[B, K]` frames in each bin, 0 for padding.
+
+    Shape:
+        - Output: as `picture`
+
+    >>> picture = 3 * torch.randn(1, 1, 50, 40) + 2
+    >>> out = standardise(picture, torch.ones(1, 50))
+    >>> bool(out.mean().abs() < 1e-4), bool((out.std() - 1).abs() < 1e-2)
+    (True, True)
+    """
+    weight = durations.double() / durations.double().sum(1, keepdim=True).clamp(min=1e-12)
+    weight = (weight / picture.shape[3]).unsqueeze(2)
+    first = picture[:, 0].double()  # float64: the mean of a constant picture is that constant, however it is padded
+    mean = (first * weight).sum((1, 2), keepdim=True)
+    variance = ((first - mean).square() * weight).sum((1, 2), keepdim=True)
+    return ((picture - mean.unsqueeze(1)) / (variance + 1e-4).sqrt().unsqueeze(1)).to(picture.dtype)

@@ -13,7 +13,7 @@ from .backbone import BACKBONES, Backbone
 from .compression import COMPRESSORS, Compressor, DiffRes
 from .errors import ConfigError
 from .frontend import FRONTENDS, FrontEnd
-from .network import Network
+from .network import NORMALISATIONS, Network
 from .resources import resource_folder
 
 REDUCTIONS = (0.0, 0.25, 0.5, 0.75)
@@ -26,10 +26,11 @@ class ModelConfig:
     Attributes:
         name: e.g. "mn10", "ast_tiny".
         width_mult: width multiplier of the MobileNet; other backbones have theirs among their options.
-        n_mels: mel bands.
+        n_mels: mel bands, of front ends that have them.
         hop_length: samples between frames at 32 kHz.
         frontend: by name, `frontend.FRONTENDS`.
         frontend_options: arguments of its constructor beside those that all have.
+        normalisation: "fixed", or "per_sample": each clip (or 10 s chunk) to mean 0 and standard deviation 1.
         compressor: "diffres", or by name, `compression.COMPRESSORS`.
         compressor_options: likewise.
         backbone: by name, `backbone.BACKBONES`.
@@ -46,6 +47,7 @@ class ModelConfig:
     hop_length: int = 320
     frontend: str = "logmel"
     frontend_options: dict[str, Any] = field(default_factory=dict, hash=False)
+    normalisation: str = "fixed"
     compressor: str = "diffres"
     compressor_options: dict[str, Any] = field(default_factory=dict, hash=False)
     backbone: str = "mobilenet"
@@ -118,17 +120,25 @@ def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | Non
     """Front end, compressor and backbone of a variant, initialised at random.
 
     Raises:
-        ConfigError: no front end, compressor or backbone of that name, or options that it does not take.
+        ConfigError: no front end, compressor, backbone or normalisation of that name, or options that it does not
+            take.
     """
+    _known(config, "normalisation", config.normalisation, dict.fromkeys(NORMALISATIONS))
     frontend = build_frontend(config)
     compressor = build_compressor(config, frontend, reduction, budget or config.budget)
-    return Network(compressor, build_backbone(config, compressor.feature_channels), frontend)
+    backbone = build_backbone(config, compressor.feature_channels)
+    return Network(compressor, backbone, frontend, config.normalisation)
 
 
 def build_frontend(config: ModelConfig) -> FrontEnd:
     """The front end of a variant."""
     kind = _known(config, "front end", config.frontend, FRONTENDS)
-    arguments = {"sample_rate": 32_000, "n_mels": config.n_mels, "hop_length": config.hop_length}
+    arguments = {"sample_rate": 32_000, "hop_length": config.hop_length}
+    fixed = sorted(arguments.keys() & config.frontend_options.keys())
+    if fixed:  # times of embeddings follow from these
+        raise ConfigError(f"{config.name}: {', '.join(fixed)} cannot be among frontend_options")
+    if kind.takes_n_mels:
+        arguments["n_mels"] = config.n_mels
     built: FrontEnd = _make(config, kind, arguments | config.frontend_options)
     return built
 

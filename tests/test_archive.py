@@ -66,6 +66,26 @@ def test_scene_rows_equal_the_model(folder, tmp_path, batch_seconds):
     assert not list(tmp_path.glob("*.parts")) and not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.parametrize("batch_seconds", [1, 15, 1000])
+def test_what_a_front_end_carries_goes_from_chunk_to_chunk(tmp_path, batch_seconds):
+    """PCEN's average: a loud start of a file shows in later chunks, whichever batch they are in."""
+    (tmp_path / "pcen.toml").write_text('name = "pcen"\nwidth_mult = 0.1\nfrontend = "pcen"\n')
+    model = load_model(str(tmp_path / "pcen.toml"), weights="random")
+    for name, seconds in (("a", 23.0), ("b", 3.0), ("c", 12.0)):
+        sound = make("rain", len(name), seconds)
+        sound[9 * 32_000 :] *= 0.01
+        soundfile.write(tmp_path / f"{name}.wav", sound, 32_000, subtype="FLOAT")
+    files, out = find_audio([tmp_path]), tmp_path / "t.parquet"
+    embed_files(files, out, model, batch_seconds=batch_seconds)
+    table = rows(out)
+    for path in files:
+        audio = torch.from_numpy(read_audio(path))[None]
+        expected = model.get_scene_embeddings(audio)[0]
+        assert np.abs(table[path.name][0][2] - expected.numpy()).max() < 1e-4
+        mels = model.frontend.normalise(model.frontend(audio)).mean(2)[0]
+        assert torch.allclose(expected[model.embedding_slices["mels"]], mels, atol=1e-4)
+
+
 @pytest.mark.parametrize("hop_ms", [50.0, 33.3, 700.0])
 def test_timestamp_rows_equal_the_model(folder, tmp_path, hop_ms):
     model = load_model("mn01", weights="random", hop_ms=hop_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import diffres_scaling, stages, tables, timestamps
+from benchmarks import diffres_scaling, frontends, stages, tables, timestamps
 from benchmarks.timing import compare
 from hear_diffres.report.page import write_report
 
@@ -21,6 +21,8 @@ def test_speed_tables_have_a_row_per_case():
     assert timestamps.table(timestamps.run(("mn01",))).count(" x |") >= 1
     scaling = {"sparse": {"1000": diffres_scaling.measure("sparse", 1000)}, "dense": {}}
     assert "1,000" in diffres_scaling.table(scaling)
+    lines = frontends.table(frontends.run(seconds=0.5, rounds=1)).splitlines()
+    assert len(lines) == 2 + len(frontends.CASES) and lines[2].split("|")[6].strip() == "1.00"
 
 
 @pytest.mark.parametrize("page", tables.PAGES)

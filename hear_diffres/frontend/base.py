@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,8 +16,11 @@ class FrontEnd(nn.Module, ABC):
         sample_rate: Hz.
         hop_length: samples between frame centres.
         n_bands: rows of the picture.
+        takes_n_mels: the constructor has an argument `n_mels`.
         log_power: the picture is the natural logarithm of power, so that frames are merged in the power domain.
+        carries_state: a frame depends on all frames before it, so that chunks of a signal need `forward_with_state`.
         shift, scale: `(picture + shift) / scale` has about zero mean and unit range on ordinary audio.
+        lr_scale: own parameters by name that want a learning rate of their own, as a multiple of the network's.
 
     Shape:
         - Input: `[B, n_samples]` float32, full scale is 1
@@ -25,13 +30,16 @@ class FrontEnd(nn.Module, ABC):
     sample_rate: int
     hop_length: int
     n_bands: int
+    takes_n_mels: ClassVar[bool] = True
     log_power: bool = True
+    carries_state: bool = False
     # EfficientAT's constants, for the natural logarithm of power.
     shift: float = 4.5
     scale: float = 5.0
+    lr_scale: ClassVar[Mapping[str, float]] = {}
 
     @abstractmethod
-    def get_config(self) -> dict[str, float]:
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that `type(x)(**x.get_config())` is `x` again, but for what was trained."""
 
     def n_frames(self, n_samples: int) -> int:
@@ -58,10 +66,35 @@ class FrontEnd(nn.Module, ABC):
             at_start: the first sample is the first of the signal (else: see `chunk_samples`).
         """
 
+    def forward_with_state(
+        self,
+        audio: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        n_frames: int | None = None,
+        at_start: bool = True,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """`forward`, and what to give as `state` with the next chunk of the same clips.
+
+        A state is `[B, ...]`, a row per clip, or None where none is carried (`carries_state`).
+        """
+        return self(audio, lengths, n_frames=n_frames, at_start=at_start), None
+
     @abstractmethod
     def macs_per_frame(self) -> int:
-        """Multiply-accumulates per frame, an FFT of `n` points counted as `n/2 * log2(n)`."""
+        """Multiply-accumulates per frame as computed, an FFT of `n` points counted as `n/2 * log2(n)`."""
 
     def normalise(self, picture: Tensor) -> Tensor:
         """To the range that backbones are trained on: `(picture + shift) / scale`."""
         return (picture + self.shift) / self.scale
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The trainable parameters for an optimiser, without weight decay, each at its own multiple of `lr`.
+
+        >>> from .dmel import DMEL
+        >>> [group["lr"] for group in DMEL().parameter_groups(1e-4)]
+        [1.0]
+        """
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        return [{"params": [p], "lr": lr * self.lr_scale.get(name, 1.0), "weight_decay": 0.0} for name, p in named]

@@ -79,6 +79,10 @@ class BandedMatmul(nn.Module):
             self._spans.append((start, stop))
             self.register_buffer(f"group_{index}", rows[:, start:stop].T.contiguous(), persistent=False)
 
+    def macs(self) -> int:
+        """Multiply-accumulates per spectrum."""
+        return sum(int(getattr(self, f"group_{index}").numel()) for index in range(len(self._spans)))
+
     def forward(self, power: Tensor) -> Tensor:
         parts = [
             power[..., start:stop] @ getattr(self, f"group_{index}") for index, (start, stop) in enumerate(self._spans)
