@@ -16,6 +16,9 @@ class FrontEnd(nn.Module, ABC):
         n_bands: rows of the picture.
         log_power: the picture is the natural logarithm of power, so that frames are merged in the power domain.
         shift, scale: `(picture + shift) / scale` has about zero mean and unit range on ordinary audio.
+        lr_scale: what training multiplies the learning rate of its parameters by.
+        mel_rows: the rows are mel bands, low to high, so that feature maps can be compared row by row with those of a
+            network that sees `LogMel`.
 
     Shape:
         - Input: `[B, n_samples]` float32, full scale is 1
@@ -29,6 +32,8 @@ class FrontEnd(nn.Module, ABC):
     # EfficientAT's constants, for the natural logarithm of power.
     shift: float = 4.5
     scale: float = 5.0
+    lr_scale: float = 1.0
+    mel_rows: bool = True
 
     @abstractmethod
     def get_config(self) -> dict[str, float]:
