@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ class FrontEnd(nn.Module, ABC):
         n_bands: rows of the picture.
         log_power: the picture is the natural logarithm of power, so that frames are merged in the power domain.
         shift, scale: `(picture + shift) / scale` has about zero mean and unit range on ordinary audio.
-        lr_scale: what training multiplies the learning rate of its parameters by.
+        lr_scale: own parameters by name that want a learning rate of their own, as a multiple of the network's.
         mel_rows: the rows are mel bands, low to high, so that feature maps can be compared row by row with those of a
             network that sees `LogMel`.
 
@@ -32,7 +34,7 @@ class FrontEnd(nn.Module, ABC):
     # EfficientAT's constants, for the natural logarithm of power.
     shift: float = 4.5
     scale: float = 5.0
-    lr_scale: float = 1.0
+    lr_scale: ClassVar[Mapping[str, float]] = {}
     mel_rows: bool = True
 
     @abstractmethod

@@ -73,7 +73,7 @@ def ship(
     if scores and digest != scores.get("adapter_sha256" if is_adapter else "weights_sha256"):
         raise ConfigError(f"{source}: the scores are those of another file")
     variant = record.get("variant")
-    cost = cost_of(ModelConfig(**variant) if variant else get_config(record["model"]))
+    cost = cost_of(ModelConfig(**variant) if variant else get_config(record["model"]), embeddings=())
     data = data_of(cache)
     hours = sum(row["hours"] for row in data)
     environmental = sum(row["hours"] for row in data if row["category"] == "env")

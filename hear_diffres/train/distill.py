@@ -26,7 +26,7 @@ from .loop import Loop, ramp
 from .picture import draw_logs
 from .recipe import Recipe, find_variant
 from .stream import Source
-from .student import check_recipe, hears_logmel, silence_dropout
+from .student import check_recipe, frontend_parameters, hears_logmel, silence_dropout
 
 _FIT_BATCHES = 12  # batches that the principal components are taken from
 
@@ -74,13 +74,15 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
         freeze_statistics(network.backbone)
     labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
     second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()
+    own_rates = network.frontend.lr_scale
+    apart = [(p, own_rates.get(name, 1.0)) for name, p in frontend_parameters(network.frontend).items()]
     loop = Loop(
         run, "elastic", network, second, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=recipe.weight_decay, ema=recipe.ema, clip_norm=5.0, device=where,
-        apart=list(network.frontend.parameters()), lr_scale=network.frontend.lr_scale,
+        apart=apart,
     )  # fmt: skip
     weights = run / f"{config.name}.safetensors"
 

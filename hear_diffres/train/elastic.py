@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ..backbone import BackboneOutput, MobileNet
-from ..compression import CompressionOutput, DiffRes
+from ..compression import CompressionOutput
 from ..network import Network
 from ..timing import interpolate
 from .blockwise import Blockwise
@@ -18,7 +18,7 @@ from .extra import ExtraHeads
 from .losses import Matching, logit_loss
 from .recipe import Recipe
 from .stream import FRAME_MS, Taps
-from .student import extra_features, map_taps, picture_of, pooled_taps, se_taps
+from .student import extra_features, frontend_parameters, has_both_budgets, map_taps, picture_of, pooled_taps, se_taps
 
 
 class Elastic(nn.Module):
@@ -79,9 +79,9 @@ class Elastic(nn.Module):
                 cast(Tensor, projection.bias).zero_()
 
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum to descend; every loss not yet weighted, DiffRes's activeness, and means of the front end's parameters."""
+        """Sum to descend; the losses, not yet weighted, activeness, and means of the front end's parameters."""
         recipe, matching = self.recipe, self.matching
-        if isinstance(network.compressor, DiffRes):  # others have one budget only
+        if has_both_budgets(network.compressor):
             network.compressor.budget = batch["budget"]
         out, compressed = network(
             picture_of(network, batch), reduction=batch["reduction"], taps={*self.map_taps, *self.pooled, *self.se},
@@ -101,7 +101,7 @@ class Elastic(nn.Module):
         if self.heads.heads:
             parts |= self.heads.losses(pooled, batch["extra"])
         total = torch.stack([recipe.loss.get(name, 0.0) * value for name, value in parts.items()]).sum()
-        trained = {f"frontend.{name}": value.mean() for name, value in network.frontend.named_parameters()}
+        trained = {f"frontend.{name}": value.mean() for name, value in frontend_parameters(network.frontend).items()}
         return total, {**parts, "activeness": compressed.activeness.mean(), **trained}
 
     def _map_loss(self, name: str, out: BackboneOutput, compressed: CompressionOutput, target: Tensor) -> Tensor:

@@ -61,8 +61,7 @@ class Loop:
         ema: decay of the average.
         clip_norm: gradients are scaled down to this norm; None leaves them.
         device: where to train; CUDA under bfloat16 autocast.
-        apart: parameters that get `lr_scale` times the learning rate, and no weight decay.
-        lr_scale: of those.
+        apart: parameters with a multiple of the learning rate of their own, and without weight decay.
     """
 
     def __init__(
@@ -79,22 +78,19 @@ class Loop:
         ema: float,
         clip_norm: float | None,
         device: torch.device,
-        apart: Sequence[nn.Parameter] = (),
-        lr_scale: float = 1.0,
+        apart: Sequence[tuple[nn.Parameter, float]] = (),
     ):
         self.run, self.name, self.network, self.helpers = run, name, network, helpers
         self.total, self.lr, self.schedule, self.clip_norm, self.device = clips, lr, schedule, clip_norm, device
         self.trainable = [p for m in (network, helpers) for p in m.parameters() if p.requires_grad]
-        others = {id(p) for p in apart}
+        others = {id(p) for p, _ in apart}
         common = [p for p in self.trainable if id(p) not in others]
         groups = [
             {"params": [p for p in common if p.ndim > 1], "weight_decay": weight_decay},
             {"params": [p for p in common if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.lr_scales = [1.0, 1.0]
-        if apart:
-            groups.append({"params": [p for p in apart if p.requires_grad], "weight_decay": 0.0})
-            self.lr_scales.append(lr_scale)
+        groups += [{"params": [p], "weight_decay": 0.0} for p, _ in apart]
+        self.lr_scales = [1.0, 1.0, *(scale for _, scale in apart)]
         self.optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
         self.average = Average(network, ema)
         self.step = self.clips = 0

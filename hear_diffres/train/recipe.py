@@ -35,7 +35,7 @@ class Recipe:
         warmup_clips: linear ramp of the learning rate at the start.
         decay_share: share of `clips` at the end over which the learning rate falls linearly to 0.
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
-        budgets: DiffRes budgets, one drawn per step; other compressors have one only.
+        budgets: one drawn per step, for DiffRes and other compressors that have both.
         ema: decay of the running average of the weights, which is what ships.
         norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
             keeps to the first one's running statistics; without a first stage, of statistics too). A backbone without

@@ -58,7 +58,8 @@ class Teacher:
     @torch.no_grad()
     def logmel(self, audio: Tensor) -> Tensor:
         """What it sees of samples `[B, n_samples]`: `[B, T, n_mels]`."""
-        return self.frontend(audio).transpose(1, 2)  # type: ignore[no-any-return]
+        picture: Tensor = self.frontend(audio)
+        return picture.transpose(1, 2)
 
     @torch.inference_mode()
     def __call__(self, mel: Tensor, taps: Taps) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbone import SE_STAGES, Backbone, MobileNet
+from ..compression import Compressor
 from ..errors import ConfigError
 from ..frontend import FrontEnd, LogMel
 from ..network import Network
@@ -52,6 +53,16 @@ def picture_of(network: Network, batch: dict[str, Any]) -> Tensor:
         return cast(Tensor, network.frontend(audio))
 
 
+def frontend_parameters(frontend: FrontEnd) -> dict[str, nn.Parameter]:
+    """Those of its parameters that are trained, by name."""
+    return {name: value for name, value in frontend.named_parameters() if value.requires_grad}
+
+
+def has_both_budgets(compressor: Compressor) -> bool:
+    """Whether training may draw its budget; what repeats released code (`compat`) has that code's."""
+    return len(compressor.budgets) > 1 and getattr(compressor, "compat", None) is None
+
+
 def silence_dropout(backbone: Backbone) -> None:
     """No dropout: the teacher's answer to this very clip is wanted."""
     for module in backbone.modules():
@@ -63,7 +74,9 @@ def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
     """Raise ConfigError where the recipe asks for what this student cannot be taught."""
     backbone, name = network.backbone, type(network.backbone).__name__
     if backbone.n_classes != teacher.n_classes:
-        raise ConfigError(f"{recipe.model}: n_classes must be the teacher's {teacher.n_classes}, is {backbone.n_classes}")
+        raise ConfigError(
+            f"{recipe.model}: n_classes must be {teacher.n_classes} as the teacher's, not {backbone.n_classes}"
+        )
     if recipe.norms == "per_rate" and not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules()):
         raise ConfigError(f"{recipe.model}: {name} has no batch normalisation to split by rate: use norms = 'shared'")
     if not recipe.blockwise_clips:
