@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -59,9 +61,8 @@ def test_what_is_faster_is_shorter_and_higher(shards):
     mixer, (shard,) = WaveformMixer(shards, 0), shards
     n = 32_000
     tone = (np.sin(2 * np.pi * 440 * np.arange(n) / RATE) * 16_000).astype(np.int16)
-    whole = type(shard)(
-        "t", "mixed", shard.mel, np.array([0]), np.array([100]), tone, np.array([0]), np.array([n]), [0]
-    )
+    first, length = np.array([0]), np.array([n])
+    whole = replace(shard, starts=first, counts=np.array([100]), audio=tone, first_samples=first, lengths=length)
     fast = mixer._piece(whole, 0, 0, 100, 80, 1.25).ravel()
     assert len(fast) == 80 * 320
     peak = np.abs(np.fft.rfft(fast)).argmax() * RATE / len(fast)
