@@ -18,14 +18,23 @@ from .extra import ExtraHeads
 from .losses import Matching, logit_loss
 from .recipe import Recipe
 from .stream import FRAME_MS, Taps
-from .student import extra_features, frontend_parameters, has_both_budgets, map_taps, picture_of, pooled_taps, se_taps
+from .student import (
+    extra_features,
+    frontend_parameters,
+    has_both_budgets,
+    map_taps,
+    picture_of,
+    pooled_taps,
+    projected,
+    se_taps,
+)
 
 
 class Elastic(nn.Module):
     """The losses of this stage, with what they need beside the network.
 
-    A MobileNet is matched at every depth; of another backbone, the pooled last map (through a projection) and the
-    logits are.
+    A MobileNet is matched at every depth; of another backbone, the logits are, and the pooled last map, through a
+    projection whatever its width.
 
     Args:
         network: the student.
@@ -60,7 +69,7 @@ class Elastic(nn.Module):
         self.matching = Matching(
             {k: own[n] for k, n in names.items()},
             {k: theirs[n] for k, n in names.items()},
-            always=() if aligned else self.se,
+            always=() if aligned else projected(backbone),
         )
         self.heads = ExtraHeads(own, labels or {}, recipe.extra, extra_features(backbone))
         if first is not None:

@@ -34,6 +34,11 @@ def se_taps(backbone: Backbone) -> tuple[str, ...]:
     return SE if isinstance(backbone, MobileNet) else ()
 
 
+def projected(backbone: Backbone) -> tuple[str, ...]:
+    """What is matched through a projection even where widths are equal: what has no reason to lie as the teacher's."""
+    return SE if isinstance(backbone, MobileNet) else ("pooled_e1",)
+
+
 def map_taps(backbone: Backbone, recipe: Recipe) -> tuple[str, ...]:
     """Feature maps that can be matched over time: those of the teacher's own stages, whose strides are the same."""
     return recipe.map_taps if isinstance(backbone, MobileNet) else ()

@@ -29,6 +29,7 @@ from hear_diffres.train.stream import Source, Taps
 from hear_diffres.train.student import check_recipe, hears_logmel, silence_dropout
 from hear_diffres.weights import sha256
 
+from . import fakes
 from .fakes import Shifted, register
 
 _SHORT = "batch_seconds = 8.0\ncrop_seconds = [0.5, 1.0]\nwarmup_clips = 8\n"
@@ -180,6 +181,17 @@ def test_budgets_are_for_those_that_have_both(compressor):
     assert network.frontend.shifted_by.grad.abs() > 0
     expected = {"logits", "pooled", "guide", "activeness", "frontend.shifted_by"}
     assert parts.keys() == expected
+
+
+def test_another_backbone_is_matched_through_a_projection_whatever_its_width(monkeypatch):
+    monkeypatch.setattr(fakes, "WIDTH", MobileNet(0.1).tap_dims["e1"])
+    network = build_network(ModelConfig("x", backbone="tiny"))
+    losses = Elastic(network, MobileNet(0.1), RECIPE)
+    assert list(losses.matching.projections) == ["pooled_e1"]
+    # A channel of the teacher's that is dead weighs nothing, however far the student is from it.
+    x, target = torch.randn(64, network.backbone.tap_dims["e1"]), torch.randn(64, MobileNet(0.1).tap_dims["e1"])
+    target[:, 0] = 3.0
+    assert losses.matching("pooled_e1", x, target).item() < 5
 
 
 def test_extra_targets_are_told_from_the_last_map():
