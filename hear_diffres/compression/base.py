@@ -76,6 +76,7 @@ class Compressor(nn.Module, ABC):
         power_channels: how many of them, from the first, are a picture like the input (natural-log power, where
             the front end gives that); the others are codes in `[-1, 1]`.
         budget: "block" where the result does not depend on what follows the block of a frame, else "clip".
+        budgets: those that its constructor takes; where there is but one, it takes no such argument.
     """
 
     in_f_dim: int
@@ -83,6 +84,7 @@ class Compressor(nn.Module, ABC):
     feature_channels: int = 3
     power_channels: int = 2
     budget: str = "block"
+    budgets: tuple[str, ...] = ("block",)
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:

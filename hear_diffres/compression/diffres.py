@@ -55,6 +55,8 @@ class DiffRes(Compressor):
     True
     """
 
+    budgets = ("block", "clip")
+
     def __init__(
         self,
         in_t_dim: int,

@@ -21,6 +21,8 @@ class FrontEnd(nn.Module, ABC):
         carries_state: a frame depends on all frames before it, so that chunks of a signal need `forward_with_state`.
         shift, scale: `(picture + shift) / scale` has about zero mean and unit range on ordinary audio.
         lr_scale: own parameters by name that want a learning rate of their own, as a multiple of the network's.
+        mel_rows: the rows are mel bands, low to high, so that feature maps can be compared row by row with those of a
+            network that sees `LogMel`.
 
     Shape:
         - Input: `[B, n_samples]` float32, full scale is 1
@@ -37,6 +39,7 @@ class FrontEnd(nn.Module, ABC):
     shift: float = 4.5
     scale: float = 5.0
     lr_scale: ClassVar[Mapping[str, float]] = {}
+    mel_rows: bool = True
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:

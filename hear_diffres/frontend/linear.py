@@ -40,6 +40,7 @@ class LinearSpectrogram(StftFrontEnd):
     """
 
     takes_n_mels = False
+    mel_rows = False
     # On the sounds of `samples`, bins lie 0.75 below mel bands and spread 0.89 times as much.
     shift, scale = 5.25, 4.5
 

@@ -49,6 +49,7 @@ class MFCC(LogMel):
 
     dct: Tensor
     log_power = False
+    mel_rows = False
     shift, scale = 0.0, 2.0  # measured on the sounds of `samples`
 
     def __init__(

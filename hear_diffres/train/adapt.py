@@ -16,7 +16,7 @@ from ..cpu import prepare_cpu
 from ..published import load_published
 from ..registry import build_network, get_config
 from ..weights import sha256
-from .elastic import Elastic, taps_of
+from .elastic import Elastic
 from .loop import Loop, ramp
 from .picture import draw_logs
 from .recipe import Recipe
@@ -70,7 +70,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
         }  # fmt: skip
         save_adapter(path, loop.average.state, record)
 
-    batches = source.batches(recipe, recipe.seed, loop.step, taps_of(recipe))
+    batches = source.batches(recipe, recipe.seed, loop.step, losses.taps)
     loop.train(batches, functools.partial(losses.losses, network), max_seconds, save)
     draw_logs(run)
     return path

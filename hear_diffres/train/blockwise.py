@@ -3,7 +3,8 @@
 A deep network that starts at random must learn all depths at once; here each block is a shallow regression problem
 with exact inputs and targets, all of them solved side by side in one pass (progressive block-wise distillation,
 Wang et al. 2018; Li et al., "Blockwisely supervised neural architecture search", CVPR 2020). Where the student is
-wider or narrower than the teacher, fixed linear maps carry the teacher's features into the student's width.
+wider or narrower than the teacher, fixed linear maps carry the teacher's features into the student's width. The front
+end rests: the stem learns to make of its picture what the teacher's stem makes of log-mel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..backbone import MobileNet
 from ..network import Network
 from .losses import Matching, logit_loss
 from .stream import Taps
+from .student import picture_of
 
 # Blocks of one width: residual connections within a group need one map.
 GROUPS = ((1,), (2, 3), (4, 5, 6), (7, 8, 9, 10), (11, 12), (13, 14, 15))
@@ -95,7 +97,7 @@ class Blockwise(nn.Module):
         targets = {name: value.float() for name, value in batch["maps"].items()}
         stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
         with torch.no_grad():
-            picture = network.picture(network.compressor(batch["mel"], reduction=0.0))
+            picture = network.picture(network.compressor(picture_of(network, batch).transpose(1, 2), reduction=0.0))
         x = backbone.stem(picture)
         parts: dict[str, Tensor] = {}
         stem = targets["block0"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ..costs import cost_of
 from ..errors import ConfigError
-from ..registry import get_config
+from ..registry import ModelConfig, get_config
 from ..resources import resource_folder
 from ..weights import read_card, sha256
 from .corpus import load_corpus
@@ -23,7 +23,7 @@ LIMITS = (
     "Distilled from one teacher on {hours:.0f} hours of audio ({environmental:.1f} of it environmental) and "
     "synthesised sounds: what is far from these is known only through the teacher's answers to mixtures.",
     "Classes are AudioSet's; logits are not calibrated.",
-    "Trained on clips of 1, 2 and 5 seconds.",
+    "Trained on clips of {crops} seconds.",
 )
 
 
@@ -72,12 +72,17 @@ def ship(
     digest = sha256(source)
     if scores and digest != scores.get("adapter_sha256" if is_adapter else "weights_sha256"):
         raise ConfigError(f"{source}: the scores are those of another file")
-    cost = cost_of(get_config(record["model"]))
+    variant = record.get("variant")
+    cost = cost_of(ModelConfig(**variant) if variant else get_config(record["model"]), embeddings=())
     data = data_of(cache)
     hours = sum(row["hours"] for row in data)
     environmental = sum(row["hours"] for row in data if row["category"] == "env")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    command = "adapt" if is_adapter else f"train configs/train/{record['model']}.toml"
+    own = not (resource_folder("configs") / "train" / f"{record['model']}.toml").is_file()
+    # A recipe of one's own is in the card in full, under `recipe`.
+    command = "adapt" if is_adapter else f"train {'RECIPE' if own else 'configs/train/' + record['model']}.toml"
+    *most, last = (f"{seconds:g}" for seconds in sorted(set(record["recipe"]["crop_seconds"])))
+    crops = f"{', '.join(most)} and {last}" if most else last
     card = {
         **record,
         "sha256": digest,
@@ -89,7 +94,7 @@ def ship(
         "hours": round(hours, 2),
         "data": data,
         "scores": dict(scores),
-        "limits": [text.format(hours=hours, environmental=environmental) for text in LIMITS],
+        "limits": [text.format(hours=hours, environmental=environmental, crops=crops) for text in LIMITS],
     }
     if is_adapter:
         card["parameters"] = sum(tensor.numel() for tensor in load_file(source).values())

@@ -30,6 +30,8 @@ class Shard:
         category: "env", "music", "speech", "instrument" or "mixed".
         mel: `[frames, n_mels]` float16, natural log.
         starts, counts: first frame and number of frames of each clip.
+        audio: int16 samples at 32 kHz.
+        first_samples, lengths: first sample and number of samples of each clip.
         kept: which clips of the shard's list these are; those under a tenth of a second are left out.
     """
 
@@ -38,6 +40,9 @@ class Shard:
     mel: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
+    audio: np.ndarray
+    first_samples: np.ndarray
+    lengths: np.ndarray
     kept: np.ndarray
 
     @property
@@ -98,7 +103,14 @@ def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[
         mel = np.load(folder / f"{name}.mel.npy", mmap_mode="r")
         keep = counts >= 10  # a tenth of a second
         starts = np.cumsum(counts) - counts
-        shards.append(Shard(name, meta.get("category", "mixed"), mel, starts[keep], counts[keep], np.flatnonzero(keep)))
+        audio = np.load(folder / f"{name}.npy", mmap_mode="r")
+        first_samples = np.array([c[0] for c in meta["clips"]])
+        shards.append(
+            Shard(
+                name, meta.get("category", "mixed"), mel, starts[keep], counts[keep], audio, first_samples[keep],
+                lengths[keep], np.flatnonzero(keep),
+            )
+        )  # fmt: skip
     if not shards:
         raise ConfigError(f"{folder}: no shards (NAME.npy + NAME.json) here")
     return shards

@@ -1,4 +1,4 @@
-"""Distillation in two stages: a tier behind DiffRes learns what a published network makes of all frames."""
+"""Distillation in two stages: a variant learns what a published network makes of all frames."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
 from ..cpu import prepare_cpu
 from ..network import Network
-from ..registry import build_network, get_config
+from ..registry import build_network, get_config, list_models
 from ..weights import save_weights
 from .blockwise import TAPS as BLOCK_TAPS
 from .blockwise import Blockwise
-from .elastic import Elastic, taps_of
+from .elastic import Elastic
 from .extra import label_counts
 from .loop import Loop, ramp
 from .picture import draw_logs
-from .recipe import Recipe
+from .recipe import Recipe, find_variant
 from .stream import Source
+from .student import check_recipe, frontend_parameters, hears_logmel, silence_dropout
 
 _FIT_BATCHES = 12  # batches that the principal components are taken from
 
@@ -44,6 +45,9 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
 
     Returns:
         The weights, or None where time was up in the first stage.
+
+    Raises:
+        ConfigError: no such variant, or the recipe asks for what it cannot be taught.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -51,13 +55,15 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
     prepare_cpu(1)
     started = time.monotonic()
     where = torch.device(source.device)
-    config, teacher_config = get_config(recipe.model), get_config(source.teacher_tier)
+    config, teacher_config = find_variant(recipe.model), get_config(source.teacher_tier)
     network = build_network(config).to(where)
     # 1.6 times faster on a CPU than the default layout.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.mobilenet.classifier.dropout.p = 0.0  # the teacher's answer to this very clip is wanted
+    silence_dropout(network.backbone)
     network.train()
     teacher = MobileNet(teacher_config.width_mult)
+    check_recipe(recipe, network, teacher)
+    waveforms = not hears_logmel(network.frontend)
     first = Blockwise(network, teacher).to(where).train() if recipe.blockwise_clips else None
     if first is not None and not _blockwise(recipe, source, run, network, first, max_seconds):
         return None
@@ -68,24 +74,30 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
         freeze_statistics(network.backbone)
     labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
     second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()
+    own_rates = network.frontend.lr_scale
+    apart = [(p, own_rates.get(name, 1.0)) for name, p in frontend_parameters(network.frontend).items()]
     loop = Loop(
         run, "elastic", network, second, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=recipe.weight_decay, ema=recipe.ema, clip_norm=5.0, device=where,
+        apart=apart,
     )  # fmt: skip
     weights = run / f"{config.name}.safetensors"
 
     def save() -> None:
-        record = {
-            "model": config.name, "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
-            "blockwise_clips_seen": recipe.blockwise_clips, "teacher": Path(source.teacher).name,
+        record: dict[str, Any] = {
+            "model": config.name, "recipe": {**asdict(recipe), "model": Path(recipe.model).name},
+            "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": recipe.blockwise_clips,
+            "teacher": Path(source.teacher).name,
         }  # fmt: skip
+        if config.name not in list_models():
+            record["variant"] = asdict(config)
         save_weights(weights, loop.average.state, record)
 
     left = None if max_seconds is None else max(0.0, max_seconds - (time.monotonic() - started))
-    batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, taps_of(recipe), extra=True)
+    batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, second.taps, extra=True, waveforms=waveforms)
     loop.train(batches, functools.partial(second.losses, network), left, save)
     draw_logs(run)
     return weights
@@ -110,11 +122,12 @@ def _blockwise(
             freeze_statistics(network.backbone)
         return first.losses(network, batch)
 
+    waveforms = not hears_logmel(network.frontend)
     if loop.step == 0:
-        batches = source.batches(recipe, seed, 0, BLOCK_TAPS)
+        batches = source.batches(recipe, seed, 0, BLOCK_TAPS, waveforms=waveforms)
         first.maps.fit([batch["maps"] for batch in islice(batches, _FIT_BATCHES)])
     if not loop.finished:
-        batches = source.batches(recipe, seed, loop.step, BLOCK_TAPS)
+        batches = source.batches(recipe, seed, loop.step, BLOCK_TAPS, waveforms=waveforms)
         loop.train(batches, losses, max_seconds)
     if loop.finished:
         network.load_state_dict(loop.average.state)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ..backbone import SE_STAGES, MobileNet
+from ..backbone import BackboneOutput, MobileNet
+from ..compression import CompressionOutput
 from ..network import Network
 from ..timing import interpolate
 from .blockwise import Blockwise
@@ -17,18 +18,23 @@ from .extra import ExtraHeads
 from .losses import Matching, logit_loss
 from .recipe import Recipe
 from .stream import FRAME_MS, Taps
-
-POOLED = ("block5", "block11", "block13", "block15", "e1")
-SE = tuple(f"se{stage}" for stage in SE_STAGES)
-
-
-def taps_of(recipe: Recipe) -> Taps:
-    """What this stage asks the teacher for."""
-    return Taps(maps=recipe.map_taps, pooled=POOLED + SE)
+from .student import (
+    extra_features,
+    frontend_parameters,
+    has_both_budgets,
+    map_taps,
+    picture_of,
+    pooled_taps,
+    projected,
+    se_taps,
+)
 
 
 class Elastic(nn.Module):
     """The losses of this stage, with what they need beside the network.
+
+    A MobileNet is matched at every depth; of another backbone, the logits are, and the pooled last map, through a
+    projection whatever its width.
 
     Args:
         network: the student.
@@ -37,6 +43,9 @@ class Elastic(nn.Module):
         first: the first stage; its maps are where the projections start.
         aligned: the student is the teacher itself, so that bottlenecks need no projection either.
         labels: classes of each label set that the recipe's extra targets need.
+
+    Attributes:
+        taps: what this stage asks the teacher for.
     """
 
     def __init__(
@@ -50,14 +59,19 @@ class Elastic(nn.Module):
     ):
         super().__init__()
         self.recipe = recipe
-        own, theirs = network.backbone.tap_dims, teacher.tap_dims
-        names = {f"pooled_{n}": n for n in POOLED} | {f"map_{n}": n for n in recipe.map_taps} | {n: n for n in SE}
+        backbone = network.backbone
+        self.pooled, self.se, self.map_taps = pooled_taps(backbone), se_taps(backbone), map_taps(backbone, recipe)
+        self.mel_rows = network.frontend.mel_rows
+        self.taps = Taps(maps=self.map_taps, pooled=self.pooled + self.se)
+        own, theirs = backbone.tap_dims, teacher.tap_dims
+        names = {f"pooled_{n}": n for n in self.pooled} | {f"map_{n}": n for n in self.map_taps}
+        names |= {n: n for n in self.se}
         self.matching = Matching(
             {k: own[n] for k, n in names.items()},
             {k: theirs[n] for k, n in names.items()},
-            always=() if aligned else SE,
+            always=() if aligned else projected(backbone),
         )
-        self.heads = ExtraHeads(own, labels or {}, recipe.extra)
+        self.heads = ExtraHeads(own, labels or {}, recipe.extra, extra_features(backbone))
         if first is not None:
             self._start_from(first, names)
 
@@ -74,36 +88,40 @@ class Elastic(nn.Module):
                 cast(Tensor, projection.bias).zero_()
 
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum to descend; every loss not yet weighted, and DiffRes's activeness."""
+        """Sum to descend; the losses, not yet weighted, activeness, and means of the front end's parameters."""
         recipe, matching = self.recipe, self.matching
-        network.compressor.budget = batch["budget"]
+        if has_both_budgets(network.compressor):
+            network.compressor.budget = batch["budget"]
         out, compressed = network(
-            batch["mel"].transpose(1, 2), reduction=batch["reduction"], taps={*recipe.map_taps, *POOLED, *SE},
-            keep_frequency=True,
+            picture_of(network, batch), reduction=batch["reduction"], taps={*self.map_taps, *self.pooled, *self.se},
+            keep_frequency=bool(self.map_taps),
         )  # fmt: skip
-        sequences = out.sequences
-        pooled = {name: out.pooled(name) for name in POOLED + SE}
+        pooled = {name: out.pooled(name) for name in self.pooled + self.se}
         _, logits = network.backbone.head(pooled["e1"])
-        maps = []
-        for name in recipe.map_taps:
-            target = batch["maps"][name].float()
-            student, stride = sequences[name], out.strides[name]
-            times = compressed.times_ms[:, ::stride]
-            grid = torch.arange(target.shape[3], device=target.device) * (FRAME_MS * stride)
-            lengths = torch.full((len(times),), times.shape[1], device=times.device)
-            if target.shape[2] != student.shape[2]:  # a control with fewer bands
-                target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
-            flat = interpolate(student.flatten(1, 2), times, lengths, grid.expand(len(times), -1))
-            maps.append(matching(f"map_{name}", flat.reshape(*student.shape[:3], -1), target))
         teacher = batch["pooled"]
-        parts = {
-            "logits": logit_loss(logits, batch["logits"]),
-            "pooled": torch.stack([matching(f"pooled_{n}", pooled[n], teacher[n]) for n in POOLED]).mean(),
-            "se": torch.stack([matching(n, pooled[n], teacher[n]) for n in SE]).mean(),
-            "maps": torch.stack(maps).mean(),
-            "guide": compressed.guide_loss.mean(),
-        }
+        matched = [matching(f"pooled_{n}", pooled[n], teacher[n]) for n in self.pooled]
+        parts = {"logits": logit_loss(logits, batch["logits"]), "pooled": torch.stack(matched).mean()}
+        if self.se:
+            parts["se"] = torch.stack([matching(n, pooled[n], teacher[n]) for n in self.se]).mean()
+        if self.map_taps:
+            maps = [self._map_loss(name, out, compressed, batch["maps"][name]) for name in self.map_taps]
+            parts["maps"] = torch.stack(maps).mean()
+        parts["guide"] = compressed.guide_loss.mean()
         if self.heads.heads:
             parts |= self.heads.losses(pooled, batch["extra"])
         total = torch.stack([recipe.loss.get(name, 0.0) * value for name, value in parts.items()]).sum()
-        return total, {**parts, "activeness": compressed.activeness.mean()}
+        trained = {f"frontend.{name}": value.mean() for name, value in frontend_parameters(network.frontend).items()}
+        return total, {**parts, "activeness": compressed.activeness.mean(), **trained}
+
+    def _map_loss(self, name: str, out: BackboneOutput, compressed: CompressionOutput, target: Tensor) -> Tensor:
+        """The student's map, interpolated over the times of its bins, against the teacher's."""
+        target, student, stride = target.float(), out.sequences[name], out.strides[name]
+        times = compressed.times_ms[:, ::stride]
+        grid = torch.arange(target.shape[3], device=target.device) * (FRAME_MS * stride)
+        lengths = torch.full((len(times),), times.shape[1], device=times.device)
+        if not self.mel_rows:
+            target, student = target.mean(2, keepdim=True), student.mean(2, keepdim=True)
+        elif target.shape[2] != student.shape[2]:  # other bands than the teacher's
+            target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
+        flat = interpolate(student.flatten(1, 2), times, lengths, grid.expand(len(times), -1))
+        return self.matching(f"map_{name}", flat.reshape(*student.shape[:3], -1), target)

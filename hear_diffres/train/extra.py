@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,17 +129,25 @@ def collate(targets: list[dict[str, np.ndarray]], wanted: Collection[str]) -> di
 
 
 class ExtraHeads(nn.Module):
-    """Linear heads on the pooled block features, one per extra target; not kept after training.
+    """Linear heads on pooled features, one per extra target; not kept after training.
 
     Args:
         dims: channels by tap.
         labels: label set to number of classes.
         wanted: targets to learn.
+        features: the taps they are told from.
     """
 
-    def __init__(self, dims: Mapping[str, int], labels: Mapping[str, int], wanted: Collection[str]):
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        labels: Mapping[str, int],
+        wanted: Collection[str],
+        features: Sequence[str] = FEATURES,
+    ):
         super().__init__()
-        width = sum(dims[name] for name in FEATURES)
+        self.features = tuple(features)
+        width = sum(dims[name] for name in self.features)
         self.norm = nn.BatchNorm1d(width, affine=False)
         sizes = {name: _SIZES.get(name, labels.get(name, 0)) for name in wanted}
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items() if size})
@@ -151,7 +159,7 @@ class ExtraHeads(nn.Module):
             pooled: tap to `[B, C]`.
             targets: what `collate` made.
         """
-        x = self.norm(torch.cat([pooled[name] for name in FEATURES], dim=1))
+        x = self.norm(torch.cat([pooled[name] for name in self.features], dim=1))
         out = {}
         for name, head in self.heads.items():
             target, y = targets[name], head(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Loop:
         ema: decay of the average.
         clip_norm: gradients are scaled down to this norm; None leaves them.
         device: where to train; CUDA under bfloat16 autocast.
+        apart: parameters with a multiple of the learning rate of their own, and without weight decay.
     """
 
     def __init__(
@@ -77,18 +78,20 @@ class Loop:
         ema: float,
         clip_norm: float | None,
         device: torch.device,
+        apart: Sequence[tuple[nn.Parameter, float]] = (),
     ):
         self.run, self.name, self.network, self.helpers = run, name, network, helpers
         self.total, self.lr, self.schedule, self.clip_norm, self.device = clips, lr, schedule, clip_norm, device
         self.trainable = [p for m in (network, helpers) for p in m.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in self.trainable if p.ndim > 1], "weight_decay": weight_decay},
-                {"params": [p for p in self.trainable if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=lr,
-            betas=(0.9, 0.98),
-        )
+        others = {id(p) for p, _ in apart}
+        common = [p for p in self.trainable if id(p) not in others]
+        groups = [
+            {"params": [p for p in common if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in common if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        groups += [{"params": [p], "weight_decay": 0.0} for p, _ in apart]
+        self.lr_scales = [1.0, 1.0, *(scale for _, scale in apart)]
+        self.optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
         self.average = Average(network, ema)
         self.step = self.clips = 0
         self.checkpoint = run / f"{name}.pt"
@@ -140,8 +143,8 @@ class Loop:
         with _Log(self.run / f"{self.name}.csv") as log:
             for batch in batches:
                 lr = self.lr * self.schedule(self.clips)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = lr
+                for group, scale in zip(self.optimiser.param_groups, self.lr_scales, strict=True):
+                    group["lr"] = lr * scale
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                     total, parts = losses_of(batch)
                 self._descend(total, parts)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..registry import ModelConfig, get_config
+from ..resources import resource_folder
 
 EXTRA = ("f0", "notes", "speaker", "words", "note", "instrument")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tier is trained.
+    """How a variant is trained.
 
     Attributes:
-        model: tier to train, e.g. "mn04".
+        model: a tier ("mn04"), a control or baseline of `configs/`, or a variant's file ("my.toml", looked for beside
+            the recipe too).
         seed: of weights, mixtures and rates.
-        blockwise_clips: clips of the first stage (`train.blockwise`); 0 leaves it out.
+        blockwise_clips: clips of the first stage (`train.blockwise`); 0 leaves it out. It is for MobileNets that see
+            128 mel bands every 10 ms.
         blockwise_lr: its peak learning rate.
         blockwise_free_share: share of them after which batch normalisation keeps to its running statistics.
         clips: clips of the second stage (`train.elastic`); may be raised later, training resumes.
@@ -30,16 +35,18 @@ class Recipe:
         warmup_clips: linear ramp of the learning rate at the start.
         decay_share: share of `clips` at the end over which the learning rate falls linearly to 0.
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
-        budgets: DiffRes budgets, one drawn per step.
+        budgets: one drawn per step, for DiffRes and other compressors that have both.
         ema: decay of the running average of the weights, which is what ships.
         norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
-            keeps to the first one's running statistics).
+            keeps to the first one's running statistics; without a first stage, of statistics too). A backbone without
+            batch normalisation needs "shared".
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).
         loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
             `guide` (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`, `instrument`.
-        map_taps: stages whose feature maps the student matches.
+            Backbones other than MobileNet have no `se` and no `maps`, and of `pooled` only the last map.
+        map_taps: stages whose feature maps a MobileNet matches.
     """
 
     model: str
@@ -75,6 +82,8 @@ class Recipe:
     def load(cls, path: str | Path) -> Recipe:
         """Read a TOML file.
 
+        A variant's file that is not found from here is looked for beside the recipe.
+
         Raises:
             ConfigError: unreadable, or a key that no recipe has; the message names the file and the key.
         """
@@ -91,4 +100,26 @@ class Recipe:
         if values.get("norms", "shared") not in ("shared", "per_rate"):
             raise ConfigError(f"{path}: norms must be 'shared' or 'per_rate', got {values['norms']!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        model, beside = Path(arguments["model"]), Path(path).parent / arguments["model"]
+        if model.suffix == ".toml" and not model.exists() and beside.exists():
+            arguments["model"] = str(beside)
         return cls(**arguments)
+
+
+def find_variant(name: str) -> ModelConfig:
+    """The variant that a recipe's `model` names: a tier, a file, or a baseline or control of `configs/`.
+
+    >>> find_variant("mn04").width_mult, find_variant("mn04_hop").compressor
+    (0.4, 'longer_hop')
+
+    Raises:
+        ConfigError: there is none, or its file is faulty.
+    """
+    try:
+        return get_config(name)
+    except ValueError as error:
+        for folder in ("baselines", "controls"):
+            path = resource_folder("configs") / folder / f"{name}.toml"
+            if re.fullmatch(r"\w+", name) and path.is_file():
+                return ModelConfig.load(path)
+        raise ConfigError(f"model: {error}") from error

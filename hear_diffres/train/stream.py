@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..backbone import MobileNet
 from ..cpu import prepare_cpu
+from ..frontend import LogMel
 from ..frontend.logmel import normalise
 from ..published import load_published
 from ..registry import get_config
@@ -21,6 +22,7 @@ from .corpus import load_corpus
 from .extra import collate, load_annotations
 from .mixtures import Mixer
 from .recipe import Recipe
+from .waveforms import WaveformMixer
 
 FRAME_MS = 10.0
 
@@ -43,9 +45,21 @@ class Teacher:
 
     def __init__(self, path: str | Path, tier: str):
         width = get_config(tier).width_mult
+        self.frontend = LogMel()
         self.net = MobileNet(width)
         self.net.load_state_dict(load_published(path, width, 1), strict=False)
         self.net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device."""
+        self.net.to(device)
+        self.frontend.to(device)
+
+    @torch.no_grad()
+    def logmel(self, audio: Tensor) -> Tensor:
+        """What it sees of samples `[B, n_samples]`: `[B, T, n_mels]`."""
+        picture: Tensor = self.frontend(audio)
+        return picture.transpose(1, 2)
 
     @torch.inference_mode()
     def __call__(self, mel: Tensor, taps: Taps) -> dict[str, Any]:
@@ -63,6 +77,8 @@ class Teacher:
 class MixtureStream(IterableDataset[dict[str, Any]]):
     """Batches `step`, `reduction`, `budget`, `mel`, made in worker processes; with a teacher, also its answers.
 
+    With `waveforms`, `audio` `[B, n_samples]`, and `mel` made from it, the latter where there is a teacher to see it.
+
     Batch `step` is drawn from a generator seeded by (seed, step), so training resumes on the same stream.
 
     Args:
@@ -73,6 +89,7 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         teacher: path and tier of the network to ask, or None: whoever takes the batches asks it (on a GPU).
         taps: what to ask it for.
         extra: draw annotated sounds, with their targets, as the recipe says.
+        waveforms: mix samples.
     """
 
     def __init__(
@@ -84,8 +101,9 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         teacher: tuple[str, str] | None,
         taps: Taps,
         extra: bool = False,
+        waveforms: bool = False,
     ):
-        self.extra = extra
+        self.extra, self.waveforms = extra, waveforms
         self.cache, self.recipe, self.seed, self.first_step = cache, recipe, seed, first_step
         self.teacher, self.taps = teacher, taps
 
@@ -96,7 +114,8 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
         extra = recipe.extra if self.extra else ()
         annotations = load_annotations(self.cache, shards, extra) if extra else []
         annotated = recipe.annotated if extra else 0.0
-        mixer = Mixer(shards, self.seed, recipe.max_sources, recipe.procedural, annotations, annotated)
+        kind = WaveformMixer if self.waveforms else Mixer
+        mixer = kind(shards, self.seed, recipe.max_sources, recipe.procedural, annotations, annotated)
         teacher = Teacher(*self.teacher) if self.teacher else None
         info = torch.utils.data.get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -106,14 +125,17 @@ class MixtureStream(IterableDataset[dict[str, Any]]):
             crop = float(rng.choice(recipe.crop_seconds))
             mixer.rng = rng
             size, frames = max(1, round(recipe.batch_seconds / crop)), round(crop * 1000 / FRAME_MS)
-            mel, targets = mixer.batch_with_targets(size, frames)
+            clips, targets = mixer.batch_with_targets(size, frames)
+            heard = {"audio": clips} if self.waveforms else {"mel": clips}
+            if teacher and self.waveforms:
+                heard["mel"] = teacher.logmel(clips)
             yield {
                 "step": step,
                 "reduction": float(rng.choice(recipe.reductions)),
                 "budget": str(rng.choice(recipe.budgets)),
-                "mel": mel,
+                **heard,
                 "extra": collate(targets, extra),
-                **(teacher(mel, self.taps) if teacher else {}),
+                **(teacher(heard["mel"], self.taps) if teacher else {}),
             }
             step += workers
 
@@ -144,23 +166,31 @@ class Source:
     device: str = "cpu"
 
     def batches(
-        self, recipe: Recipe, seed: int, first_step: int, taps: Taps, extra: bool = False
+        self,
+        recipe: Recipe,
+        seed: int,
+        first_step: int,
+        taps: Taps,
+        extra: bool = False,
+        waveforms: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Batches from `first_step` on, with the teacher's answers, on the device; with extra targets if asked."""
+        """Batches from `first_step` on, with the teacher's answers, on the device; arguments as `MixtureStream`."""
         where = torch.device(self.device)
         local = where.type == "cpu"
         if self.cache:  # what is missing is made here, once, and not by every worker
             load_corpus(self.cache, where)
         asked = (self.teacher, self.teacher_tier)
-        stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps, extra)
+        stream = MixtureStream(self.cache, recipe, seed, first_step, asked if local else None, taps, extra, waveforms)
         prefetch = 4 if self.workers else None
         teacher = None
         if not local:
             teacher = Teacher(*asked)
-            teacher.net.to(where)
+            teacher.to(where)
         for batch in DataLoader(stream, batch_size=None, num_workers=self.workers, prefetch_factor=prefetch):
             batch = to_device(batch, where)
             if teacher is not None:
+                if waveforms:
+                    batch["mel"] = teacher.logmel(batch["audio"])
                 with torch.autocast(where.type, torch.bfloat16):
                     batch |= teacher(batch["mel"], taps)
             yield batch
