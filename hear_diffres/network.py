@@ -67,15 +67,16 @@ class Network(nn.Module):
         `forward` then uses the set of the nearest rate. The state dict says so by its key `norm_rates`.
 
         Raises:
-            ConfigError: the backbone is no MobileNet; the others have no batch normalisation.
+            ConfigError: the backbone has no batch normalisation (`AST` and `CNN` have none).
             ValueError: it is split already.
         """
         if self._rates:
             raise ValueError("normalisation is split by rate already")
-        backbone = self.mobilenet
+        if not any(isinstance(module, nn.BatchNorm2d) for module in self.backbone.modules()):
+            raise ConfigError(f"{type(self.backbone).__name__} has no batch normalisation to split by rate")
         self._rates = tuple(float(rate) for rate in rates)
         self.register_buffer("norm_rates", torch.tensor(self._rates))
-        split_norms(backbone, len(self._rates))
+        split_norms(self.backbone, len(self._rates))
 
     def picture(self, compressed: CompressionOutput) -> Tensor:
         """What the backbone sees: `[B, C, bands, K]`."""
