@@ -127,23 +127,22 @@ def build_compressor(config: ModelConfig, frontend: FrontEnd, reduction: float, 
     """The compressor of a variant, for what its front end gives."""
     if config.compressor != "diffres":
         kind = _known(config, "compressor", config.compressor, {"diffres": DiffRes, **COMPRESSORS})
-        arguments = {
+        arguments: dict[str, Any] = {
             "in_f_dim": frontend.n_bands, "reduction": reduction, "pos_period": config.block_frames,
-            "frame_ms": config.frame_ms,
+            "frame_ms": config.frame_ms, "log_power": frontend.log_power,
         }  # fmt: skip
+        if len(kind.budgets) > 1:
+            arguments["budget"] = budget
         built: Compressor = _make(config, kind, arguments | config.compressor_options)
         return built
-    return DiffRes(
-        1000,
-        frontend.n_bands,
-        reduction,
-        budget=budget,
-        estimator=config.estimator,
-        block_frames=config.block_frames,
+    arguments = {
+        "in_t_dim": 1000, "in_f_dim": frontend.n_bands, "dimension_reduction_rate": reduction, "budget": budget,
+        "estimator": config.estimator, "block_frames": config.block_frames,
         # Restarting the position code in both budgets keeps embeddings free of where in a file a sound lies.
-        pos_period=config.block_frames,
-        frame_ms=config.frame_ms,
-    )
+        "pos_period": config.block_frames, "frame_ms": config.frame_ms, "log_power": frontend.log_power,
+    }  # fmt: skip
+    diffres: DiffRes = _make(config, DiffRes, arguments | config.compressor_options)
+    return diffres
 
 
 def build_backbone(config: ModelConfig, in_channels: int) -> Backbone:
