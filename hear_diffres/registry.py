@@ -11,6 +11,7 @@ from typing import Any
 
 from .backbone import BACKBONES, Backbone
 from .compression import COMPRESSORS, Compressor, DiffRes
+from .compression.base import check_reduction
 from .errors import ConfigError
 from .frontend import FRONTENDS, FrontEnd
 from .network import Network
@@ -125,6 +126,9 @@ def build_frontend(config: ModelConfig) -> FrontEnd:
 
 def build_compressor(config: ModelConfig, frontend: FrontEnd, reduction: float, budget: str) -> Compressor:
     """The compressor of a variant, for what its front end gives."""
+    check_reduction(reduction)
+    if budget not in ("block", "clip"):
+        raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
     if config.compressor != "diffres":
         kind = _known(config, "compressor", config.compressor, {"diffres": DiffRes, **COMPRESSORS})
         arguments: dict[str, Any] = {

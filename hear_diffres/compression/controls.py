@@ -11,7 +11,7 @@ from torch import Tensor
 from .base import CompressionOutput, count_bins, n_bins
 from .fixed import Fixed
 from .power import to_picture, to_power
-from .warp import warp_matrix
+from .windows import average
 
 
 class LongerHop(Fixed):
@@ -46,7 +46,8 @@ class FewerBands(Fixed):
     """Merge neighbouring mel bands, as many as leaves `F * (1 - rate)` of them; every frame is kept.
 
     Arguments and `forward` as `LongerHop`; the output's feature is `[B, 3, T, F * (1 - rate)]`. Bands are merged in
-    the power domain, with `log_power=False` as they are.
+    the power domain, with `log_power=False` as they are. The merging itself, two multiplications per band and frame at
+    most, is not counted among the MACs.
 
     >>> FewerBands(128, 0.5)(torch.randn(2, 10, 128)).feature.shape
     torch.Size([2, 3, 10, 64])
@@ -63,10 +64,8 @@ class FewerBands(Fixed):
             return self._identity(x, lengths)
         code, times = self._code(x.shape[1], x), torch.arange(x.shape[1], device=x.device)
         bands = count_bins(self.in_f_dim, rate)
-        share = torch.full((1, self.in_f_dim), bands / self.in_f_dim, dtype=torch.float64, device=x.device)
-        weights = warp_matrix(share.cumsum(1), bands)[0].to(x.dtype)
-        merged = to_picture(to_power(x, self.log_power) @ weights, self.log_power)
-        return self._output(x, (merged, merged), code @ weights, times, lengths, lengths)
+        merged = to_picture(_merge_bands(to_power(x, self.log_power), bands), self.log_power)
+        return self._output(x, (merged, merged), _merge_bands(code[None], bands), times, lengths, lengths)
 
 
 class Identity(Fixed):
@@ -86,3 +85,7 @@ class Identity(Fixed):
         """`x` in three channels."""
         lengths, _ = self._inputs(x, lengths, reduction)
         return self._identity(x, lengths)
+
+
+def _merge_bands(x: Tensor, bands: int) -> Tensor:
+    return average(x.transpose(1, 2), bands).transpose(1, 2)

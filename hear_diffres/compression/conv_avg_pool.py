@@ -47,6 +47,7 @@ class ConvAvgPool(AvgPool):
         - Input: `[B, T, F]`; `lengths` `[B]`
         - Output: a `CompressionOutput`, feature `[B, 3, K, F]`
 
+    >>> import torch
     >>> x = torch.randn(1, 100, 16)
     >>> torch.allclose(ConvAvgPool(16, 0.5).eval()(x).feature, AvgPool(16, 0.5)(x).feature)
     True
