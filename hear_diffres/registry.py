@@ -11,6 +11,7 @@ from typing import Any
 
 from .backbone import BACKBONES, Backbone
 from .compression import COMPRESSORS, Compressor, DiffRes
+from .compression.base import check_reduction
 from .errors import ConfigError
 from .frontend import FRONTENDS, FrontEnd
 from .network import NORMALISATIONS, Network
@@ -145,25 +146,27 @@ def build_frontend(config: ModelConfig) -> FrontEnd:
 
 def build_compressor(config: ModelConfig, frontend: FrontEnd, reduction: float, budget: str) -> Compressor:
     """The compressor of a variant, for what its front end gives."""
+    check_reduction(reduction)
+    if budget not in ("block", "clip"):
+        raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
     if config.compressor != "diffres":
         kind = _known(config, "compressor", config.compressor, {"diffres": DiffRes, **COMPRESSORS})
-        arguments = {
+        arguments: dict[str, Any] = {
             "in_f_dim": frontend.n_bands, "reduction": reduction, "pos_period": config.block_frames,
-            "frame_ms": config.frame_ms,
+            "frame_ms": config.frame_ms, "log_power": frontend.log_power,
         }  # fmt: skip
+        if len(kind.budgets) > 1:
+            arguments["budget"] = budget
         built: Compressor = _make(config, kind, arguments | config.compressor_options)
         return built
-    return DiffRes(
-        1000,
-        frontend.n_bands,
-        reduction,
-        budget=budget,
-        estimator=config.estimator,
-        block_frames=config.block_frames,
+    arguments = {
+        "in_t_dim": 1000, "in_f_dim": frontend.n_bands, "dimension_reduction_rate": reduction, "budget": budget,
+        "estimator": config.estimator, "block_frames": config.block_frames,
         # Restarting the position code in both budgets keeps embeddings free of where in a file a sound lies.
-        pos_period=config.block_frames,
-        frame_ms=config.frame_ms,
-    )
+        "pos_period": config.block_frames, "frame_ms": config.frame_ms, "log_power": frontend.log_power,
+    }  # fmt: skip
+    diffres: DiffRes = _make(config, DiffRes, arguments | config.compressor_options)
+    return diffres
 
 
 def build_backbone(config: ModelConfig, in_channels: int) -> Backbone:

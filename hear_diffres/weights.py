@@ -53,8 +53,20 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
     write_json(path.with_suffix(".json"), {"sha256": digest, **card})
 
 
+def _without_other_compressor(network: Network, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights made behind another compressor fit where the network's own works with the parameters it starts with."""
+    kept = {k: v for k, v in network.compressor.state_dict().items() if not k.endswith("num_batches_tracked")}
+    own = {f"compressor.{name}": value for name, value in kept.items()}
+    if network.compressor.needs_weights or own.keys() & state.keys():
+        return state
+    return {k: v for k, v in state.items() if not k.startswith("compressor.")} | own
+
+
 def load_into(network: Network, path: str | Path) -> None:
     """Load a safetensors file of ours, every name and shape checked; normalisation is split by rate if the file's is.
+
+    A file made with DiffRes also fits behind a compressor that needs no weights (average pooling ...): the part of the
+    file that is DiffRes's own is then left out.
 
     Raises:
         WeightsError: missing or damaged file, or one made for another network; the message names the first misfit.
@@ -71,6 +83,7 @@ def load_into(network: Network, path: str | Path) -> None:
             network.split_rates([float(rate) for rate in state["norm_rates"]])
         except ConfigError as error:
             raise WeightsError(f"{path}: normalisation split by reduction rate: {error}") from error
+    state = _without_other_compressor(network, state)
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:

@@ -20,8 +20,8 @@ class CompressionOutput(Mapping[str, Tensor]):
 
     Attributes:
         feature: `[B, C, K, F]`, the channels stacked; `C = 3` for DiffRes.
-        avgpool: `[B, K, F]` natural log of the mean power of each bin.
-        maxpool: `[B, K, F]` natural log of the largest weighted power of each bin.
+        avgpool: `[B, K, F]` natural log of the mean power of each bin; of another compressor, its first picture.
+        maxpool: `[B, K, F]` natural log of the largest weighted power of each bin; its second picture.
         resolution_enc: `[B, K, F]` position code averaged like the frames: tells position and resolution.
         score: `[B, T, 1]` share of a bin that each frame takes, in `[0, 1]`, summing to the number of bins.
         guide_loss: `[1]` penalty on importance spent on empty frames; add it to the training loss.
@@ -77,6 +77,10 @@ class Compressor(nn.Module, ABC):
             the front end gives that); the others are codes in `[-1, 1]`.
         budget: "block" where the result does not depend on what follows the block of a frame, else "clip".
         budgets: those that its constructor takes; where there is but one, it takes no such argument.
+        block_frames: frames of a block that is compressed by itself in "block" budget; None where there are none.
+        log_power: the picture is natural-log power, so that frames may be merged in the power domain; False merges
+            the values themselves.
+        needs_weights: of no use with the parameters it starts with, so that weights without them do not fit.
     """
 
     in_f_dim: int
@@ -85,6 +89,13 @@ class Compressor(nn.Module, ABC):
     power_channels: int = 2
     budget: str = "block"
     budgets: tuple[str, ...] = ("block",)
+    block_frames: int | None = None
+    log_power: bool = True
+    needs_weights: bool = False
+
+    @abstractmethod
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments, so that `type(x)(**x.get_config())` is `x` again but for its weights."""
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
@@ -101,7 +112,13 @@ class Compressor(nn.Module, ABC):
         >>> DiffRes(100, 64, 0.5).out_shape(1000, 0.75)
         (250, 64)
         """
-        return count_bins(n_frames, reduction), self.in_f_dim
+        size = (self.block_frames if self.budget == "block" else None) or n_frames
+        full, rest = self._bins(torch.tensor([size, n_frames % size], device="cpu"), reduction).tolist()
+        return full * (n_frames // size) + rest, self.in_f_dim
+
+    def _bins(self, lengths: Tensor, reduction: float) -> Tensor:
+        """Bins of blocks or clips of `lengths` frames, 0 of those that are empty."""
+        return n_bins(lengths, reduction)
 
 
 def count_bins(count: int, reduction: float) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,11 +12,9 @@ from .base import CompressionOutput, Compressor, check_logmel, check_reduction, 
 from .estimator import importance, make_estimator
 from .guide import guide
 from .position import position_code
+from .power import to_picture, to_power
 from .scores import pydiffres_norm, water_filling
 from .warp import Warp, bin_durations
-
-_EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydiffres
-_MAX_LOG_POWER = 80.0  # exp() of more overflows float32
 
 
 class DiffRes(Compressor):
@@ -38,6 +38,10 @@ class DiffRes(Compressor):
         block_frames: frames per block; the position code restarts at each block border.
         pos_period: restart the position code every so many frames in "clip" budget too (default: never).
         frame_ms: hop between frames in milliseconds, for `times_ms`.
+        log_power: the input is natural-log power. False: any values, of either sign. They are averaged as they are; the
+            largest of a bin is found above the smallest of the clip (of the block, in "block" budget) in each band,
+            frames weighted by their share relative to a uniform frame's, at most 1; the guide loss takes the mean
+            square for a frame's power, so it supposes that silence is near 0.
 
     Shape:
         - Input: `[B, T, F]` natural-log mel power; `lengths` `[B]` valid frames
@@ -56,6 +60,8 @@ class DiffRes(Compressor):
     """
 
     budgets = ("block", "clip")
+    block_frames: int
+    needs_weights = True
 
     def __init__(
         self,
@@ -70,6 +76,7 @@ class DiffRes(Compressor):
         block_frames: int = 100,
         pos_period: int | None = None,
         frame_ms: float = 10.0,
+        log_power: bool = True,
     ):
         super().__init__()
         if in_t_dim < 1 or in_f_dim < 1 or block_frames < 1:
@@ -78,10 +85,13 @@ class DiffRes(Compressor):
             raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
         if compat not in (None, "pydiffres"):
             raise ValueError(f"compat must be None or 'pydiffres', got {compat!r}")
+        if compat and not log_power:
+            raise ValueError("compat='pydiffres' is for log power: log_power must be True")
         self.in_t_dim, self.in_f_dim = in_t_dim, in_f_dim
         self.dimension_reduction_rate = check_reduction(dimension_reduction_rate)
         self.learn_pos_emb, self.budget, self.estimator, self.compat = learn_pos_emb, budget, estimator, compat
         self.block_frames, self.pos_period, self.frame_ms = block_frames, pos_period, frame_ms
+        self.log_power = log_power
         self.model = make_estimator(estimator, in_f_dim)
         code = position_code(in_t_dim, in_f_dim).unsqueeze(0)
         # Stored only where it is learned, or where a pydiffres state dict must fit name by name.
@@ -94,11 +104,14 @@ class DiffRes(Compressor):
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments, so that `DiffRes(**x.get_config())` is `x` again but for its weights."""
         names = "in_t_dim in_f_dim dimension_reduction_rate learn_pos_emb budget estimator compat"
-        return {name: getattr(self, name) for name in f"{names} block_frames pos_period frame_ms".split()}
+        return {name: getattr(self, name) for name in f"{names} block_frames pos_period frame_ms log_power".split()}
 
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per input frame: the estimator, and three channels merged (two bins each)."""
         return self.model.macs_per_frame() + 6 * self.in_f_dim
+
+    def _bins(self, lengths: Tensor, reduction: float) -> Tensor:
+        return n_bins(lengths, reduction, truncate=self.compat is not None)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
         """Compress `x` `[B, T, F]`; `reduction` overrides the constructor's rate for this call."""
@@ -144,28 +157,41 @@ class DiffRes(Compressor):
         mask = torch.arange(n_frames, device=x.device) < lengths.unsqueeze(1)
         padded = bool((lengths < n_frames).any())
         raw = importance(self.model(x, mask.to(x.dtype) if padded else None))
-        bins = n_bins(lengths, rate, truncate=self.compat is not None)
+        bins = self._bins(lengths, rate)
         normalise = pydiffres_norm if self.compat else water_filling
         score = normalise(raw, bins, mask)
         cum_score = score.cumsum(1)
         k = int(bins.max())
         warp = Warp.from_cumsum(cum_score, k, x.dtype)
-        power = x.clamp(max=_MAX_LOG_POWER).exp()
-        avgpool = (warp.mean(power) + _EPSILON).log()
-        largest = warp.max_pydiffres(power) if self.compat else warp.max(power)
-        maxpool = (largest / (1 - rate) + _EPSILON).log()
+        power = to_power(x, self.log_power)
+        avgpool = to_picture(warp.mean(power), self.log_power)
+        if self.log_power:
+            largest = warp.max_pydiffres(power) if self.compat else warp.max(power)
+            maxpool = to_picture(largest / (1 - rate))
+        else:
+            maxpool = self._largest_value(x, warp, mask, rate)
         encoding = warp.mean(code)
         frame = torch.arange(n_frames, device=x.device, dtype=x.dtype).reshape(1, -1, 1)
         weight = warp.mean(torch.ones_like(frame)).squeeze(2)
         centre = warp.mean(frame).squeeze(2) / torch.where(weight > 0, weight, torch.ones_like(weight))
         # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
         centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
-        loss, activeness = guide(power, score, mask, rate, batch_minimum=self.compat is not None)
+        energy = power if self.log_power else x.square()
+        loss, activeness = guide(energy, score, mask, rate, batch_minimum=self.compat is not None)
         return CompressionOutput(
             torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
             score.to(x.dtype).unsqueeze(2), loss, activeness, x, centre.float() * self.frame_ms,
             bin_durations(cum_score, k, lengths).to(x.dtype), bins, cum_score,
         )  # fmt: skip
+
+    @staticmethod
+    def _largest_value(x: Tensor, warp: Warp, mask: Tensor, rate: float) -> Tensor:
+        """Maximum of each bin where values have no zero that means silence: weighted above the smallest."""
+        padding = ~mask.unsqueeze(2)
+        floor = x.masked_fill(padding, float("inf")).amin(1, keepdim=True)
+        floor = torch.where(mask.any(1).reshape(-1, 1, 1), floor, torch.zeros_like(floor))
+        share, carry = ((weight / (1 - rate)).clamp(max=1) for weight in (warp.share, warp.carry))
+        return replace(warp, share=share, carry=carry).max((x - floor).masked_fill(padding, 0)) + floor
 
     def _by_blocks(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
         """Every block is a clip of its own; the last one of a clip may be shorter."""

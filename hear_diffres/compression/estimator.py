@@ -54,7 +54,7 @@ class LightEstimator(nn.Module):
         return width * self.reduce.in_features + len(self.dilations) * width * (self.kernel + width) + width
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Conv-ReLU-BN twice, the second inside a residual. Names follow pydiffres's state dict."""
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -87,7 +87,7 @@ class PaperEstimator(nn.Module):
         plan = (f, f, f // 2, f // 4, f // 4, 1) if f in (40, 64) else (f, f // 2, f // 4, f // 8, f // 16, 1)
         self.channels = (f, *(max(1, c) for c in plan[1:]))
         pairs = zip(self.channels[:-1], self.channels[1:], strict=True)
-        self.blks = nn.ModuleList(_ResidualBlock(i, o) for i, o in pairs)
+        self.blks = nn.ModuleList(ResidualBlock(i, o) for i, o in pairs)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         h = x.transpose(1, 2)

@@ -16,7 +16,7 @@ def guide(
     Activeness is the standard deviation of the scores of the other frames.
 
     Args:
-        power: `[B, T, F]` power (not logarithmic).
+        power: `[B, T, F]` power (not logarithmic), or what stands for it: not negative, near 0 in silence.
         score: `[B, T]`.
         mask: `[B, T]` bool, valid frames.
         reduction: share of frames removed.

@@ -38,8 +38,10 @@ def control_of(config: ModelConfig) -> str | None:
     >>> control_of(get_config("mn10")), control_of(ModelConfig("a", 0.4, estimator="uniform"))
     (None, 'average pooling')
     """
-    named = {"longer_hop": HOP, "fewer_bands": BANDS}
-    return named.get(config.compressor) or (AVERAGE if config.estimator == "uniform" else None)
+    if config.compressor != "diffres":
+        named = {"longer_hop": HOP, "fewer_bands": BANDS, "identity": "all frames"}
+        return named.get(config.compressor, config.compressor.replace("_", " "))
+    return AVERAGE if config.estimator == "uniform" else None
 
 
 def describe_model(module: str, options: dict[str, Any], weights: str, model: Any) -> dict[str, Any]:
