@@ -14,7 +14,7 @@ from .errors import ConfigError, UntrainedWeightsWarning
 from .hear import HearModel
 from .network import Network
 from .published import load_published, published_tier
-from .registry import build_network, get_config
+from .registry import build_network, get_config, takes_shipped_weights, vary
 
 _RANDOM_SEED = 0
 
@@ -28,13 +28,15 @@ def load_model(
     weights: str | Path | None = None,
     adapter: str | Path | None = None,
     budget: str | None = None,
+    frontend: str | None = None,
+    compressor: str | None = None,
     device: str | torch.device | None = None,
 ) -> HearModel:
     """A tier with weights, in evaluation mode.
 
     Args:
-        name: a tier of `list_models()`, a baseline of `list_baselines()`, or the path of a checkpoint published by
-            EfficientAT (its tier is read off it).
+        name: a tier of `list_models()`, a baseline of `list_baselines()`, a variant's file (`NAME.toml`), or the path
+            of a checkpoint published by EfficientAT (its tier is read off it).
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
@@ -43,10 +45,14 @@ def load_model(
         adapter: what puts DiffRes in front of a `.pt` file. Default: the one made for this very file (by its sha256),
             beside it or among those that ship; where there is none, DiffRes is off (`reduction` 0, with a warning).
         budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
+        frontend: another front end in place of the tier's, e.g. "pcen" (`hear_diffres.frontend.FRONTENDS`). The
+            weights that ship are for log-mel: with any other it is untrained.
+        compressor: another one in place of DiffRes, e.g. "avg_pool" (`hear_diffres.compression.COMPRESSORS`). The
+            backbone keeps its weights, which it has learned behind DiffRes.
         device: where to run. Default: the CPU.
 
     Raises:
-        ValueError: unknown tier, embedding or budget, rate outside `[0, 1)`.
+        ValueError: unknown tier, embedding, budget, front end or compressor, rate outside `[0, 1)`.
         WeightsError: the weights file is missing, damaged, or made for another network.
         ConfigError: EfficientAT's weights for a network that is no MobileNet.
 
@@ -58,17 +64,18 @@ def load_model(
         if weights is not None:
             raise ValueError("give the checkpoint either as name or as weights, not both")
         name, weights = published_tier(name), name
-    config = get_config(str(name))
+    config = vary(get_config(str(name)), frontend, compressor)
     parts = Embedding.parse(embedding)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         network = build_network(config, reduction, budget)
     source, digest, adapter_digest = "random", "", ""
     if weights is None:
-        weights = weight_files.shipped(config.name)
+        weights = weight_files.shipped(config.name) if takes_shipped_weights(config) else None
         if weights is None:
+            what = config.name if takes_shipped_weights(config) else f"{config.name} with this front end or backbone"
             warnings.warn(
-                f"no trained weights ship for {config.name} yet: it runs with random ones, good for timing only. "
+                f"no trained weights ship for {what} yet: it runs with random ones, good for timing only. "
                 'Pass weights="random" to say that this is wanted, or a weights file.',
                 UntrainedWeightsWarning,
                 stacklevel=2,
@@ -80,7 +87,7 @@ def load_model(
     if weights is not None:
         digest = _load(network, Path(weights))
         source = source if source == "shipped" else str(weights)
-        if str(weights).endswith(".pt"):
+        if str(weights).endswith(".pt") and network.compressor.needs_weights:
             found = adapter or find_adapter(weights, digest)
             if found is not None:
                 load_adapter(network, found, digest)

@@ -49,12 +49,15 @@ def _fill(module: ModuleType, tier: str, embedding: str) -> None:
         reduction: float = 0.5,
         hop_ms: float = 50.0,
         budget: str | None = None,
+        frontend: str | None = None,
+        compressor: str | None = None,
         device: str | torch.device | None = None,
     ) -> HearModel:
         weights = model_file_path or None
         return _load_model(
-            tier, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget, device=device
-        )
+            tier, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget,
+            frontend=frontend, compressor=compressor, device=device,
+        )  # fmt: skip
 
     load_model.__doc__ = (
         f"{tier} giving {embedding}; `model_file_path` empty for the weights that ship. "

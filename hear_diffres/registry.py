@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,35 @@ def get_config(name: str) -> ModelConfig:
     if name not in known:
         raise ValueError(f"no model {name!r}; there are {', '.join([*list_models(), *list_baselines()])}")
     return known[name]
+
+
+def vary(config: ModelConfig, frontend: str | None = None, compressor: str | None = None) -> ModelConfig:
+    """A variant with another front end or compressor, by name and with its default options; None keeps it.
+
+    >>> vary(get_config("mn04"), compressor="avg_pool").compressor
+    'avg_pool'
+    """
+    if frontend is not None and frontend != config.frontend:
+        config = replace(config, frontend=frontend, frontend_options={})
+    if compressor is not None and compressor != config.compressor:
+        config = replace(config, compressor=compressor, compressor_options={})
+    return config
+
+
+def takes_shipped_weights(config: ModelConfig) -> bool:
+    """Whether weights that ship under a variant's name are for such pictures and such a backbone.
+
+    Compressors may differ: what the backbone has learned is used behind any of them.
+
+    >>> takes_shipped_weights(get_config("mn04")), takes_shipped_weights(vary(get_config("mn04"), frontend="mfcc"))
+    (True, False)
+    """
+    own = (_configs("models") | _configs("baselines")).get(config.name)
+    same = (
+        "width_mult", "n_mels", "hop_length", "frontend", "frontend_options", "normalisation", "backbone",
+        "backbone_options", "n_classes",
+    )  # fmt: skip
+    return own is not None and all(getattr(own, name) == getattr(config, name) for name in same)
 
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:

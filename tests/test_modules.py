@@ -10,6 +10,8 @@ import torch
 import hear_diffres
 from hear_diffres import list_baselines, list_models, modules
 from hear_diffres.embedding import EMBEDDINGS
+from hear_diffres.errors import ConfigError, UntrainedWeightsWarning
+from hear_diffres.modules import get
 
 
 @pytest.mark.parametrize("tier", [*list_models(), *list_baselines()])
@@ -60,3 +62,29 @@ def test_real_submodules_win_and_the_finder_is_there_once():
     assert importlib.import_module("hear_diffres.audio").__file__
     modules.install()
     assert sum(isinstance(f, modules.HearModuleFinder) for f in sys.meta_path) == 1
+
+
+@pytest.mark.parametrize("frontend", ["pcen", "dmel", "mfcc", "linear"])
+def test_another_front_end_by_a_word(frontend):
+    with pytest.warns(UntrainedWeightsWarning, match="mn01 with this front end"):
+        model = get("mn01").load_model(frontend=frontend)
+    assert model.config.frontend == frontend and model.weights_source == "random"
+    scene = model.get_scene_embeddings(torch.randn(2, 20_000) * 0.1)
+    assert scene.shape == (2, model.scene_embedding_size) and bool(torch.isfinite(scene).all())
+
+
+def test_another_compressor_by_a_word_keeps_what_the_backbone_has_learned():
+    audio = torch.randn(1, 64_000) * 0.1
+    diffres, pooled, identity = (
+        get("mn01").load_model(compressor=word, reduction=0.75) for word in (None, "avg_pool", "identity")
+    )
+    assert pooled.weights_source == "shipped" and pooled.weights_sha256 == diffres.weights_sha256
+    assert not torch.allclose(pooled.get_scene_embeddings(audio), diffres.get_scene_embeddings(audio), atol=1e-4)
+    diffres.reduction = identity.reduction = 0.0
+    assert torch.allclose(identity.get_scene_embeddings(audio), diffres.get_scene_embeddings(audio), atol=1e-5)
+
+
+def test_unknown_words_are_named():
+    for words in ({"frontend": "pecn"}, {"compressor": "zip"}):
+        with pytest.raises(ConfigError, match=f"no .* '{next(iter(words.values()))}'; there are"):
+            get("mn01").load_model(**words)

@@ -12,7 +12,7 @@ from ..costs import cost_at
 from ..embedding import Embedding
 from ..hear import HearModel
 from ..modules import parse_module_name
-from ..registry import ModelConfig, build_backbone, get_config, list_models
+from ..registry import ModelConfig, build_network, get_config, list_models, vary
 from ..weights import shipped
 
 # What a control network is called.
@@ -96,9 +96,11 @@ def describe_module(module: str, options: dict[str, Any], weights: str = "") -> 
     }
     if found is None:
         return entry
-    config, embedding = get_config(found[0]), Embedding.parse(found[1])
+    named, embedding = get_config(found[0]), Embedding.parse(found[1])
+    config = vary(named, options.get("frontend"), options.get("compressor"))
     with torch.device("meta"):
-        size = embedding.size(build_backbone(config, 1), config.n_mels)
+        network = build_network(config)
+    size = embedding.size(network.backbone, network.frontend.n_bands)
     reduction = check_reduction(options.get("reduction", 0.5))
     return entry | {"embedding_size": size, **_of_network(config, embedding, reduction, weights or "shipped")}
 
