@@ -37,7 +37,7 @@ CASES: dict[str, Callable[[], FrontEnd]] = {
 }
 
 
-def run(seconds: float = SECONDS, rounds: int = 15) -> dict[str, dict[str, float]]:
+def run(seconds: float = SECONDS, rounds: int = 51) -> dict[str, dict[str, float]]:
     """Name to size, cost, and milliseconds per second of audio."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -1,7 +1,8 @@
 """Cutting a signal of any length into chunks on a fixed grid, whole or while it is being read.
 
 Chunk borders depend on the position in the signal alone, and each chunk comes with the samples around it that its
-frames need, so embedding a file piece by piece gives what embedding it whole gives.
+frames need, so embedding a file piece by piece gives what embedding it whole gives. Front ends that carry state
+(`FrontEnd.carries_state`) need the chunks in their order besides.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class HearModel(nn.Module):
     """A tier with its front end, ready to embed. Made by `load_model`.
 
     Clips longer than 10 s are embedded in chunks of 10 s on a grid fixed to the clip's start: memory does not grow with
-    length, and there is no jump where a clip gets longer than one chunk.
+    length, and there is no jump where a clip gets longer than one chunk. What a front end carries along (PCEN's
+    average) goes from each chunk to the next.
 
     Args:
         network: compressor and backbone.

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 class FrontEnd(nn.Module, ABC):
     """Waveform to a picture of frames and bands.
 
+    Variants make one as `cls(sample_rate=..., hop_length=..., n_mels=..., **options)`, without `n_mels` where
+    `takes_n_mels` is False.
+
     Attributes:
         sample_rate: Hz.
         hop_length: samples between frame centres.
