@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..backbone import MobileNet
 from ..compression.base import check_reduction
-from ..costs import cost_at
+from ..costs import cost_at, embedding_size
 from ..embedding import Embedding
 from ..hear import HearModel
 from ..modules import parse_module_name
@@ -94,8 +91,7 @@ def describe_module(module: str, options: dict[str, Any], weights: str = "") -> 
     if found is None:
         return entry
     config, embedding = get_config(found[0]), Embedding.parse(found[1])
-    with torch.device("meta"):
-        size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
+    size = embedding_size(config, embedding)
     reduction = check_reduction(options.get("reduction", 0.5))
     return entry | {"embedding_size": size, **_of_network(config, embedding, reduction, weights or "shipped")}
 
@@ -108,9 +104,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 def _of_network(config: ModelConfig, embedding: Embedding, reduction: float, source: str) -> dict[str, Any]:
     published = source.endswith(".pt")
     # A published network without DiffRes is its own: one input channel, nothing in front.
-    parameters, macs = cost_at(config, reduction, diffres=not (published and reduction == 0))
-    if not embedding.needs_backbone:
-        parameters, macs = 0, 0.0
+    parameters, macs = cost_at(config, reduction, embedding, diffres=not (published and reduction == 0))
     return {
         "tier": tier_of(config),
         "embedding": str(embedding),

@@ -8,10 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..backbone import MobileNet
-from ..costs import cost_at
+from ..costs import cost_at, embedding_size
 from ..embedding import Embedding
 from ..errors import ConfigError
 from ..evaluate.describe import AVERAGE, UNTRAINED, control_of, tier_of
@@ -93,7 +90,6 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
     row = replace(row, reduction=rate, origin=origin, control=control, weights=weights)
     if config is None or priced is None or rate is None:
         return row
-    parameters, macs = cost_at(priced, rate, diffres=diffres) if embedding.needs_backbone else (0, 0.0)
-    with torch.device("meta"):
-        size = embedding.size(MobileNet(config.width_mult, 1, config.n_classes), config.n_mels)
+    parameters, macs = cost_at(priced, rate, embedding, diffres=diffres)
+    size = embedding_size(config, embedding)
     return replace(row, tier=tier_of(config), parameters=parameters, macs=macs, embedding_size=size)
