@@ -59,12 +59,15 @@ def cost_of(config: ModelConfig, embeddings: tuple[str, ...] = ("block+mels",)) 
     return Cost(count_parameters(network), macs, diffres, frontend, sizes)
 
 
-def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> tuple[int, float]:
+def cost_at(
+    config: ModelConfig, reduction: float, embedding: Embedding | None = None, *, diffres: bool = True
+) -> tuple[int, float]:
     """Parameters, and multiply-accumulates per second of audio at one rate.
 
     Args:
         config: the tier, control or baseline.
         reduction: share of frames (bands, for a control on bands) removed; 0 pays no DiffRes.
+        embedding: what is asked for; nothing of all this is needed for `mels` alone. Default: the whole network.
         diffres: False for the backbone alone, with the single input channel of EfficientAT's own networks.
 
     >>> from .registry import get_config
@@ -72,12 +75,26 @@ def cost_at(config: ModelConfig, reduction: float, *, diffres: bool = True) -> t
     >>> parameters, round(macs / 1e6, 1)
     (4876831, 54.1)
     """
+    if embedding is not None and not embedding.needs_backbone:
+        return 0, 0.0
     with torch.device("meta"):
         if diffres:
             network = build_network(config)
             return count_parameters(network), _macs(network, config, reduction)
         backbone = build_backbone(config, 1)
     return count_parameters(backbone), backbone.macs(config.n_mels, count_bins(_frames(config), reduction)) / _SECONDS
+
+
+def embedding_size(config: ModelConfig, embedding: Embedding) -> int:
+    """Length of its vectors, told without weights.
+
+    >>> from .registry import get_config
+    >>> embedding_size(get_config("mn04"), Embedding.parse("block+mels"))
+    320
+    """
+    with torch.device("meta"):
+        network = build_network(config)
+    return embedding.size(network.backbone, network.frontend.n_bands)
 
 
 def _frames(config: ModelConfig) -> int:

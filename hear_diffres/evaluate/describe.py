@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..compression.base import check_reduction
-from ..costs import cost_at
+from ..costs import cost_at, embedding_size
 from ..embedding import Embedding
 from ..hear import HearModel
 from ..modules import parse_module_name
-from ..registry import ModelConfig, build_network, get_config, list_models, vary
+from ..registry import ModelConfig, get_config, list_models, vary
 from ..weights import shipped
 
 # What a control network is called.
@@ -98,9 +96,7 @@ def describe_module(module: str, options: dict[str, Any], weights: str = "") -> 
         return entry
     named, embedding = get_config(found[0]), Embedding.parse(found[1])
     config = vary(named, options.get("frontend"), options.get("compressor"))
-    with torch.device("meta"):
-        network = build_network(config)
-    size = embedding.size(network.backbone, network.frontend.n_bands)
+    size = embedding_size(config, embedding)
     reduction = check_reduction(options.get("reduction", 0.5))
     return entry | {"embedding_size": size, **_of_network(config, embedding, reduction, weights or "shipped")}
 
@@ -113,9 +109,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 def _of_network(config: ModelConfig, embedding: Embedding, reduction: float, source: str) -> dict[str, Any]:
     published = source.endswith(".pt")
     # A published network without DiffRes is its own: one input channel, nothing in front.
-    parameters, macs = cost_at(config, reduction, diffres=not (published and reduction == 0))
-    if not embedding.needs_backbone:
-        parameters, macs = 0, 0.0
+    parameters, macs = cost_at(config, reduction, embedding, diffres=not (published and reduction == 0))
     return {
         "tier": tier_of(config),
         "embedding": str(embedding),

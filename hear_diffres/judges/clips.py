@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
-import torch
 
 from ..audio import SAMPLE_RATE
+from ..batching import groups, pad
 from ..errors import AudioFileError
 from ..hear import HearModel
 
@@ -76,24 +76,6 @@ def to_samples(array: object, sampling_rate: object, name: str) -> np.ndarray:
     return np.ascontiguousarray(out if len(out) else mono[:1], dtype=np.float32)
 
 
-def groups(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of similar lengths, shortest first; a batch padded to its longest holds `budget` at most.
-
-    A clip longer than the budget comes alone.
-
-    >>> list(groups([5, 1, 9, 2], budget=6))
-    [[1, 3], [0], [2]]
-    """
-    group: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if group and (len(group) + 1) * lengths[index] > budget:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
-
-
 def embed_clips(model: HearModel, clips: Sequence[np.ndarray], batch_seconds: float = 120.0) -> np.ndarray:
     """Scene embeddings of clips of different lengths, each as if it had been embedded alone.
 
@@ -106,10 +88,7 @@ def embed_clips(model: HearModel, clips: Sequence[np.ndarray], batch_seconds: fl
     """
     out = np.empty((len(clips), model.scene_embedding_size), np.float32)
     for group in groups([len(clip) for clip in clips], int(batch_seconds * model.sample_rate)):
-        lengths = torch.tensor([len(clips[i]) for i in group])
-        audio = torch.zeros(len(group), int(lengths.max()))
-        for row, i in zip(audio, group, strict=True):
-            row[: len(clips[i])] = torch.from_numpy(clips[i])
+        audio, lengths = pad([clips[i] for i in group])
         padded = bool((lengths < audio.shape[1]).any())
         out[group] = model.get_scene_embeddings(audio, lengths if padded else None).cpu().numpy()
     return out

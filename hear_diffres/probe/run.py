@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from ..audio import SAMPLE_RATE
+from ..batching import groups, pad
 from ..compression.estimator import UniformEstimator
 from ..errors import AudioFileError
 from ..files import write_json
@@ -66,22 +67,11 @@ class Decoded:
 
     def batches(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """Rows, padded audio and lengths, clips of like length together."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        order = np.argsort(self.lengths, kind="stable")
-        order = order[self.lengths[order] > 0]
-        start = 0
-        while start < len(order):
-            stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * self.lengths[order[stop]] <= _BATCH_SECONDS * 32_000:
-                stop += 1
-            rows = order[start:stop]
-            lengths = self.lengths[rows]
-            audio = np.zeros((len(rows), lengths.max()), np.float32)
-            for line, row in enumerate(rows):
-                clip = self.samples[starts[row] : starts[row] + self.lengths[row]]
-                audio[line, : len(clip)] = clip
-            yield rows, torch.from_numpy(audio), torch.from_numpy(lengths)
-            start = stop
+        ends, good = np.cumsum(self.lengths), np.flatnonzero(self.lengths)
+        for group in groups(self.lengths[good], _BATCH_SECONDS * SAMPLE_RATE):
+            rows = good[group]
+            audio, lengths = pad([self.samples[ends[row] - self.lengths[row] : ends[row]] for row in rows])
+            yield rows, audio, lengths
 
     def embed(self, function: _Embed, size: int) -> np.ndarray:
         """`[n_clips, size]` float32, zeros for broken clips."""

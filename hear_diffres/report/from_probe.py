@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..costs import cost_at
+from ..costs import cost_at, embedding_size
 from ..embedding import Embedding
 from ..errors import ConfigError
 from ..evaluate.describe import AVERAGE, UNTRAINED, control_of, tier_of
-from ..registry import ModelConfig, build_backbone, get_config, list_baselines, list_models
+from ..registry import ModelConfig, get_config, list_baselines, list_models
 from ..resources import resource_folder
 from .rows import ADAPTED, OURS, PUBLISHED, Row, Score, number, weights_text
 
@@ -92,7 +90,6 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
     row = replace(row, reduction=rate, origin=origin, control=control, weights=weights)
     if config is None or priced is None or rate is None:
         return row
-    parameters, macs = cost_at(priced, rate, diffres=diffres) if embedding.needs_backbone else (0, 0.0)
-    with torch.device("meta"):
-        size = embedding.size(build_backbone(config, 1), config.n_mels)
+    parameters, macs = cost_at(priced, rate, embedding, diffres=diffres)
+    size = embedding_size(config, embedding)
     return replace(row, tier=tier_of(config), parameters=parameters, macs=macs, embedding_size=size)

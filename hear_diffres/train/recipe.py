@@ -38,8 +38,8 @@ class Recipe:
         budgets: one drawn per step, for DiffRes and other compressors that have both.
         ema: decay of the running average of the weights, which is what ships.
         norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
-            keeps to the first one's running statistics; without a first stage, of statistics too). A backbone without
-            batch normalisation needs "shared".
+            keeps to the first one's running statistics; without a first stage, of statistics too). Backbones other than
+            MobileNets need "shared".
         procedural: share of sounds that are synthesised on the spot (`train.synth`).
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).

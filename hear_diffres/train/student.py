@@ -82,8 +82,8 @@ def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
         raise ConfigError(
             f"{recipe.model}: n_classes must be {teacher.n_classes} as the teacher's, not {backbone.n_classes}"
         )
-    if recipe.norms == "per_rate" and not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules()):
-        raise ConfigError(f"{recipe.model}: {name} has no batch normalisation to split by rate: use norms = 'shared'")
+    if recipe.norms == "per_rate" and not isinstance(backbone, MobileNet):
+        raise ConfigError(f"{recipe.model}: norms = 'per_rate' is for MobileNets, not for {name}: use norms = 'shared'")
     if not recipe.blockwise_clips:
         return
     if not isinstance(backbone, MobileNet):

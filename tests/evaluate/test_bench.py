@@ -1,5 +1,4 @@
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,40 +9,16 @@ from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
 from hear_diffres.evaluate.bench import bench, import_hear_module
 
+from .toy_module import write_module
+
 _spec = importlib.util.spec_from_file_location("test_run_helpers", Path(__file__).with_name("test_run.py"))
 helpers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(helpers)
 
-_MODULE = """
-import torch
-
-class Bands(torch.nn.Module):
-    sample_rate = 1000
-    calls = 0
-    def __init__(self, bands): super().__init__(); self.bands = bands
-
-def load_model(path="", *, bands=8): return Bands(bands)
-
-def get_scene_embeddings(audio, model):
-    Bands.calls += 1
-    power = torch.fft.rfft(audio).abs()[:, :1000]
-    return power.reshape(len(audio), model.bands, -1).mean(2).log1p()
-
-def get_timestamp_embeddings(audio, model):
-    steps = audio.reshape(len(audio), 20, -1)
-    power = torch.fft.rfft(steps).abs()[..., :48].reshape(len(audio), 20, 8, -1).mean(3)
-    return power.log1p(), (torch.arange(20) * 100.0 + 50).expand(len(audio), -1)
-"""
-
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    folder = tmp_path / "modules"
-    folder.mkdir()
-    (folder / "bands_hear.py").write_text(_MODULE)
-    monkeypatch.syspath_prepend(str(folder))
-    sys.modules.pop("bands_hear", None)
-    return "bands_hear"
+    return write_module(tmp_path / "modules", "bands_hear", monkeypatch)
 
 
 @pytest.fixture

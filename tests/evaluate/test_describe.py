@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,30 +11,15 @@ from hear_diffres.evaluate.bench import bench
 from hear_diffres.evaluate.describe import UNTRAINED, describe_model, describe_module
 from hear_diffres.report.rows import read_results
 
+from .toy_module import write_module
+
 _spec = importlib.util.spec_from_file_location("test_run_helpers", Path(__file__).with_name("test_run.py"))
 helpers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(helpers)
 
-_MODULE = """
-import torch
-
-class Bands(torch.nn.Module):
-    sample_rate = 1000
-    scene_embedding_size = timestamp_embedding_size = 8
-
-def load_model(path="", *, bands=8): return Bands()
-
-def get_scene_embeddings(audio, model):
-    return torch.fft.rfft(audio).abs()[:, :1000].reshape(len(audio), 8, -1).mean(2).log1p()
-
-def get_timestamp_embeddings(audio, model): raise NotImplementedError
-"""
-
 
 def test_results_say_what_they_are_of(tmp_path, monkeypatch):
-    (tmp_path / "eight_bands.py").write_text(_MODULE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sys.modules.pop("eight_bands", None)
+    write_module(tmp_path, "eight_bands", monkeypatch)
     helpers.write_task(tmp_path / "tasks" / "tones-v1-full")
     options = {"grid": "faster", "points": 1, "options": {"bands": 8}, "model_path": "some/where/w.pt"}
     (result,) = bench("eight_bands", tmp_path / "tasks", tmp_path / "out", **options)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hear_diffres import load_model
 from hear_diffres.errors import AudioFileError
-from hear_diffres.judges.clips import clip_samples, embed_clips, groups, to_samples
+from hear_diffres.judges.clips import clip_samples, embed_clips, to_samples
 from hear_diffres.judges.variant import load_variant, revision, variant_name
 
 
@@ -25,14 +25,6 @@ def model():
 
 def tone(rate: int, seconds: float, hertz: float = 440.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
-
-
-@given(st.lists(st.integers(1, 100), max_size=30), st.integers(1, 300))
-def test_groups_hold_every_clip_once_and_no_more_than_the_budget(lengths, budget):
-    found = list(groups(lengths, budget))
-    assert sorted(i for group in found for i in group) == list(range(len(lengths)))
-    for group in found:
-        assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget
 
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=5), st.sampled_from([0.1, 2.0, 120.0]))

@@ -27,19 +27,18 @@ class Shifted(LogMel):
 
 
 class Tiny(Backbone):
-    """A convolution, with or without batch normalisation, and a linear head."""
+    """A convolution, batch normalisation, and a linear head."""
 
-    def __init__(self, in_channels, n_classes, norm=True):
+    def __init__(self, in_channels, n_classes):
         super().__init__()
         self.in_channels, self.n_classes = in_channels, n_classes
         self.conv = nn.Conv2d(in_channels, WIDTH, 3, padding=1, stride=(8, 1))
-        self.norm = nn.BatchNorm2d(WIDTH) if norm else nn.Identity()
+        self.norm = nn.BatchNorm2d(WIDTH)
         self.drop = nn.Dropout(0.5)
         self.out = nn.Linear(WIDTH, n_classes)
 
     def get_config(self):
-        norm = not isinstance(self.norm, nn.Identity)
-        return {"in_channels": self.in_channels, "n_classes": self.n_classes, "norm": norm}
+        return {"in_channels": self.in_channels, "n_classes": self.n_classes}
 
     @property
     def parts(self):

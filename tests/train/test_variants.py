@@ -69,7 +69,7 @@ def variant(folder: Path, text: str, name: str = "mine") -> str:
 def test_command_trains_a_variant_beside_its_recipe_and_goes_on(tmp_path, cache, published_file):
     file = variant(tmp_path, 'backbone = "tiny"\nfrontend = "shifted"')
     recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
-    recipe.write_text(f'model = "mine.toml"\nblockwise_clips = 0\nclips = 64\n{_SHORT}')
+    recipe.write_text(f'model = "mine.toml"\nblockwise_clips = 0\nclips = 64\nnorms = "shared"\n{_SHORT}')
     arguments = ["train", str(recipe), "--teacher", str(published_file), "--run", str(run), "--cache", str(cache)]
     result = CliRunner().invoke(app, [*arguments, "--workers", "0", "--max-minutes", "0"])
     assert result.exit_code == 0, result.output
@@ -207,7 +207,7 @@ def test_extra_targets_are_told_from_the_last_map():
         ('backbone = "tiny"', {"blockwise_clips": 9}, "blockwise_clips must be 0, is 9: .*Tiny has none"),
         ("width_mult = 0.1\nn_mels = 64", {"blockwise_clips": 9}, "blockwise_clips must be 0.*128 mel bands"),
         ("width_mult = 0.1\nhop_length = 160", {"blockwise_clips": 9}, "blockwise_clips must be 0.*every 320 samples"),
-        ('backbone = "tiny"\nbackbone_options = { norm = false }', {"norms": "per_rate"}, "norms = 'shared'"),
+        ('backbone = "tiny"', {"norms": "per_rate"}, "is for MobileNets, not for Tiny: use norms = 'shared'"),
         ('backbone = "tiny"\nn_classes = 10', {}, "n_classes must be 527 as the teacher's, not 10"),
         ('backbone = "none"', {}, "no backbone 'none'"),
     ],
