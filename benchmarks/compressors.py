@@ -58,7 +58,7 @@ def run(rounds: int = 21) -> dict[str, dict[str, float]]:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     lines = [
-        "| compressor | parameters | MMAC/s | out of 1000 x 128 | ms per second of audio | DiffRes = 1 |",
+        "| compressor | parameters | MMAC/s | frames x bands of 1000 x 128 | ms per second of audio | DiffRes = 1 |",
         "|---|---|---|---|---|---|",
     ]
     for word, row in rows.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import diffres_scaling, frontends, stages, tables, timestamps
+from benchmarks import compressors, diffres_scaling, frontends, stages, tables, timestamps
 from benchmarks.timing import compare
 from hear_diffres.report.page import write_report
 
@@ -23,6 +23,13 @@ def test_speed_tables_have_a_row_per_case():
     assert "1,000" in diffres_scaling.table(scaling)
     lines = frontends.table(frontends.run(seconds=0.5, rounds=1)).splitlines()
     assert len(lines) == 2 + len(frontends.CASES) and lines[2].split("|")[6].strip() == "1.00"
+
+
+def test_every_compressor_has_a_row():
+    rows = compressors.run(rounds=1)
+    assert set(compressors.COMPRESSORS) < set(rows) and rows["diffres"]["of_diffres"] == 1
+    assert compressors.table(rows).count("\n") == len(rows) + 1
+    assert rows["conv_avg_pool"]["macs_per_second"] > rows["diffres"]["macs_per_second"] > 0
 
 
 @pytest.mark.parametrize("page", tables.PAGES)

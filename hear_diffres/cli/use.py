@@ -136,26 +136,90 @@ def models(
 
 @app.command()
 def plot(
-    file: Annotated[Path, typer.Argument(help="Audio file; its first 10 s are shown.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Picture (default: FILE.diffres.png).")] = None,
+    files: Annotated[list[Path], typer.Argument(help="Audio files; the first 10 s of each are shown.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output",
+            help="Picture (several files: a column each), or a folder for a picture per file (default: beside each).",
+        ),
+    ] = None,
     model: Model = "mn04",
     reduction: Reduction = 0.5,
     weights: Weights = None,
     budget: Budget = None,
-) -> None:
-    """Draw what DiffRes keeps of a file: log-mel, importance, compressed spectrogram, resolution encoding."""
+    compressor: Annotated[
+        str | None, typer.Option(help="Draw this one instead of the model's, e.g. avg_pool or dct_pool.")
+    ] = None,
+    animate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of checkpoints (.safetensors) of the model: write a GIF of DiffRes learning."),
+    ] = None,
+    fps: Annotated[int, typer.Option(help="Checkpoints per second of the GIF.", min=1)] = 4,
+) -> None:  # fmt: skip
+    """Draw what a compressor keeps of files: log-mel, importance, compressed spectrogram, resolution encoding."""
     import torch
 
     from ..audio import read_audio
-    from ..plot import plot_diffres
+    from ..plot import plot_clips, use_compressor
 
-    net = load(model, reduction, "mels", 50.0, weights, budget, "cpu")
+    if animate is not None:
+        if compressor not in (None, "diffres") or len(files) != 1:
+            raise fail("--animate takes one audio file and shows DiffRes, no other compressor")
+        return _animate(files[0], animate, output, model, reduction, budget, fps)
+    net = load(model, reduction, "mels", 50.0, _weights_for_picture(model, weights, compressor), budget, "cpu")
     try:
-        audio = torch.from_numpy(read_audio(file)[: 10 * net.sample_rate])[None]
-        path = plot_diffres(audio, net, output or file.with_suffix(".diffres.png"), title=file.name)
-    except (HearDiffResError, ImportError) as error:
+        if compressor is not None:
+            use_compressor(net, compressor, budget)
+        clips = [torch.from_numpy(read_audio(file)[: 10 * net.sample_rate])[None] for file in files]
+        if output is not None and not output.is_dir():
+            paths = [plot_clips(clips, net, output, [file.name for file in files])]
+        else:
+            suffix = f".{net.config.compressor}.png"
+            targets = [(output / file.name if output else file).with_suffix(suffix) for file in files]
+            if len(set(targets)) < len(targets):
+                raise fail(f"several of the files have one name: their pictures in {output} would overwrite each other")
+            paths = [
+                plot_clips([clip], net, target, [file.name])
+                for clip, target, file in zip(clips, targets, files, strict=True)
+            ]
+    except (HearDiffResError, ImportError, ValueError, OSError) as error:
         raise fail(error) from error
-    typer.echo(str(path))
+    for path in paths:
+        typer.echo(str(path))
+
+
+def _weights_for_picture(model: str, weights: str | None, compressor: str | None) -> str | None:
+    """Random ones where none ship and the picture does not depend on them."""
+    from ..registry import get_config
+    from ..weights import shipped
+
+    if weights is not None or compressor in (None, "diffres"):
+        return weights
+    try:
+        return None if shipped(get_config(model).name) else "random"
+    except (HearDiffResError, ValueError) as error:
+        raise fail(error) from error
+
+
+def _animate(
+    file: Path, folder: Path, output: Path | None, model: str, reduction: float, budget: str | None, fps: int
+) -> None:
+    import torch
+
+    from ..audio import read_audio
+    from ..plot import animate, checkpoints, look
+
+    target = output or file.with_suffix(".diffres.gif")
+    if target.suffix != ".gif":
+        raise fail(f"{target}: an animation is a GIF, name it NAME.gif")
+    try:
+        found = checkpoints(folder)
+        audio = torch.from_numpy(read_audio(file))[None]
+        steps = [look(audio, load(model, reduction, "mels", 50.0, str(path), budget, "cpu")) for path in found]
+        typer.echo(str(animate(steps, target, [f"{file.name}, {path.stem}" for path in found], fps)))
+    except (HearDiffResError, ImportError, ValueError, OSError) as error:
+        raise fail(error) from error
 
 
 @app.command()
