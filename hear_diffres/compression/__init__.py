@@ -4,6 +4,7 @@
 """
 
 from .avg_pool import AvgMaxPool, AvgPool
+from .bands_diffres import BandsDiffRes
 from .base import CompressionOutput, Compressor
 from .change_hop import ChangeHop
 from .controls import FewerBands, Identity, LongerHop
@@ -16,6 +17,7 @@ from .warp import warp_matrix
 COMPRESSORS: dict[str, type[Compressor]] = {
     "longer_hop": LongerHop,
     "fewer_bands": FewerBands,
+    "bands_diffres": BandsDiffRes,
     "identity": Identity,
     "avg_pool": AvgPool,
     "avgmax_pool": AvgMaxPool,
@@ -29,6 +31,7 @@ __all__ = [
     "COMPRESSORS",
     "AvgMaxPool",
     "AvgPool",
+    "BandsDiffRes",
     "ChangeHop",
     "CompressionOutput",
     "Compressor",

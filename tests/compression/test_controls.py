@@ -60,8 +60,8 @@ def test_every_control_is_a_model(path):
     assert get_config(str(path)).name == path.stem
 
 
-def test_there_are_three():
-    assert [path.stem for path in CONTROLS] == ["mn04_average", "mn04_bands", "mn04_hop"]
+def test_there_are_four():
+    assert [path.stem for path in CONTROLS] == ["mn04_average", "mn04_bands", "mn04_bands_diffres", "mn04_hop"]
 
 
 def test_unknown_compressor_is_named():
