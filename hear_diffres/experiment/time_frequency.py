@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .grid import Cell, Progress
+from ..report.tables import markdown
+from .figures import windows
+from .grid import Cell, Finished, Progress
 from .metrics import confusion, summary
+from .page import write_page
 from .pulses import CLASSES, SIGMA, GaussianSpectrogram, N, make_pulses
+from .table import by_variant, csv_of, mean_std
 
 # 5,000 signals in all.
 _SIZES = {"train": 3500, "valid": 500, "test": 1000}
@@ -125,7 +130,7 @@ def _train(
     best, best_epoch, state = float("inf"), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, settings["epochs"] + 1):
         total = 0.0
-        for rows in torch.randperm(len(x), generator=generator).split(_BATCH):
+        for rows in torch.split(torch.randperm(len(x), generator=generator), _BATCH):
             logits = network(x[rows]) if kept is None else network.classify(kept[rows])
             loss = F.cross_entropy(logits, y[rows])
             optimiser.zero_grad(set_to_none=True)
@@ -150,9 +155,41 @@ def _train(
 
 @torch.no_grad()
 def _pictures(layer: GaussianSpectrogram, x: Tensor) -> Tensor:
-    return torch.cat([layer(part) for part in x.split(_BATCH)])
+    return torch.cat([layer(part) for part in torch.split(x, _BATCH)])
 
 
 @torch.no_grad()
 def _logits(network: LinearNet, x: Tensor) -> Tensor:
-    return torch.cat([network(part) for part in x.split(_BATCH)])
+    return torch.cat([network(part) for part in torch.split(x, _BATCH)])
+
+
+def report(finished: Sequence[Finished], out: Path) -> Path:
+    """Table, CSV file and picture of the study; returns the page.
+
+    Raises:
+        ImportError: matplotlib is missing; the message names the extra.
+    """
+    title = "Gaussian pulses: trained and frozen windows"
+    windows(finished, "scale", "scale", "window / right window", 1.0, title, out / "windows.png")
+    rows = []
+    for name, runs in by_variant(finished).items():
+        ends = [run.result["scale"] for run in runs]
+        scores = [mean_std([run.result[key] for run in runs]) for key in ("accuracy", "f1")]
+        rows.append([name, *scores, mean_std(ends, 2), f"{min(ends):.2f} to {max(ends):.2f}", str(len(runs))])
+    head = ["window begun with", "accuracy", "macro F1", "window at the end", "from, to", "runs"]
+    columns: dict[str, Callable[[Finished], Any]] = {
+        "start_scale": lambda one: one.cell.settings["scale"],
+        "trained": lambda one: one.cell.settings["trained"],
+        "accuracy": lambda one: one.result["accuracy"],
+        "f1": lambda one: one.result["f1"],
+        "end_scale": lambda one: one.result["scale"],
+        "best_epoch": lambda one: one.result["best_epoch"],
+    }
+    text = (
+        f"Three classes of pulses ({', '.join(CLASSES)}), {sum(_SIZES.values())} signals of {N} samples per seed; a "
+        f"linear classifier on the spectrogram. Windows as multiples of the pulses' standard deviation, {SIGMA} samples"
+        "; tested is the epoch with the least validation loss."
+    )
+    pictures = {"windows.png": "Windows over training, and accuracy against the window begun with"}
+    files = {"results.csv": csv_of(finished, columns)}
+    return write_page(out, title, finished, [text, markdown(head, rows)], files, pictures)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..frontend import FRONTENDS
 from ..registry import ModelConfig
 from ..resources import resource_folder
 from .fit import Recipe
@@ -16,6 +18,7 @@ from .fit import Recipe
 _MODEL_KEYS = {f.name for f in fields(ModelConfig)} - {"name", "n_classes"}
 _RECIPE_KEYS = {f.name for f in fields(Recipe)}
 _BASE_RATE = 32_000
+_TOP = 15 / 32  # of the sample rate: the upper edge of the highest band at 32 kHz
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Variant:
 
 
 def read_variants(path: Path | None = None) -> dict[str, Variant]:
-    """All variants of a file, the package's own by default, in its order.
+    """All variants of a file, the package's own by default, in its order; its table `common` holds for all of them.
 
     Raises:
         ConfigError: the file cannot be read or a variant of it is not one.
@@ -69,7 +72,8 @@ def read_variants(path: Path | None = None) -> dict[str, Variant]:
         tables = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return {name: Variant.read(name, values) for name, values in tables.items()}
+    common = tables.pop("common", {})
+    return {name: Variant.read(name, common | values) for name, values in tables.items()}
 
 
 def choose(variants: dict[str, Variant], names: str | None) -> list[Variant]:
@@ -89,20 +93,23 @@ def at_rate(model: ModelConfig, sample_rate: int) -> ModelConfig:
     """The same model on audio of another rate than 32 kHz: frames as long and as far apart in milliseconds.
 
     Raises:
-        ConfigError: the hop would not be a whole number of samples.
+        ConfigError: a window or the hop would not be a whole number of samples.
     """
-    if sample_rate == _BASE_RATE:
+    if sample_rate == _BASE_RATE or model.frontend not in FRONTENDS:
         return model
-    options: dict[str, Any] = {"sample_rate": sample_rate, "hop_length": scaled(model.hop_length, sample_rate)}
-    if model.frontend == "logmel":
-        given = {"win_length": 800, "n_fft": 1024} | model.frontend_options
-        options |= {key: scaled(int(given[key]), sample_rate) for key in ("win_length", "n_fft")}
-        options["f_max"] = min(15_000.0, 0.46875 * sample_rate)
+    takes = inspect.signature(FRONTENDS[model.frontend]).parameters
+    options: dict[str, Any] = {"sample_rate": sample_rate, "hop_length": _scaled(model.hop_length, sample_rate)}
+    for name in ("win_length", "n_fft"):
+        value = model.frontend_options.get(name, takes[name].default if name in takes else None)
+        if isinstance(value, int):
+            options[name] = _scaled(value, sample_rate)
+    if "f_max" in takes:
+        top = model.frontend_options.get("f_max", takes["f_max"].default)
+        options["f_max"] = None if top is None else min(float(top), _TOP * sample_rate)
     return dataclasses.replace(model, frontend_options=model.frontend_options | options)
 
 
-def scaled(samples: int, sample_rate: int) -> int:
-    """Samples at 32 kHz as samples at another rate."""
+def _scaled(samples: int, sample_rate: int) -> int:
     exact = samples * sample_rate / _BASE_RATE
     if exact != round(exact) or exact < 1:
         raise ConfigError(f"--rate {sample_rate}: {samples} samples at {_BASE_RATE} Hz are not a whole number of these")
