@@ -44,8 +44,8 @@ def variants(
 
     Rates at a hop of 10 ms, and hops compressed to the frames of the longest one. Under "frames" all compressors leave
     as many frames as DiffRes does; under "macs" as many as make compressor and backbone together cost no more than
-    DiffRes and its backbone: its estimator's work is theirs to spend on frames. One that costs more than that at any
-    number of frames is left out of "macs".
+    DiffRes and its backbone: its estimator's work is theirs to spend on frames. Where that pays for all frames, "none"
+    (no compression) stands for them; one that costs more at any number of frames is left out of "macs".
 
     Raises:
         ConfigError: a compressor or budget that there is none of.
@@ -79,7 +79,9 @@ def variants(
                 add(name, hop, rate, "both" if name == "diffres" else "frames", axis, rate)
             if "macs" in budgets and name != "diffres":
                 equal = equal_work(name, hop, rate, width, n_mels)
-                if equal is not None:
+                if equal == 0:
+                    add("none", hop, 0.0, "both", axis, 0.0)
+                elif equal is not None:
                     add(name, hop, equal, "macs", axis, rate)
     return found, notes
 
@@ -99,12 +101,14 @@ def equal_work(name: str, hop_ms: float, reduction: float, width: float, n_mels:
     """The rate at which a compressor and its backbone cost no more than DiffRes and its own at `reduction`.
 
     Returns:
-        The least such rate; None where there is none.
+        The least such rate, 0 for all frames; None where there is none.
     """
     frames = round(_SECONDS * 1000 / hop_ms)
     limit = _work("diffres", hop_ms, reduction, width, n_mels)
     with torch.device("meta"):
         network = build_network(_model(name, name, hop_ms, width, n_mels), reduction)
+    if network.backbone.macs(n_mels, frames) / _SECONDS <= limit:
+        return 0.0
     own = network.compressor.macs_per_frame() * frames / _SECONDS
     for bins in range(frames - 1, 0, -1):
         if own + network.backbone.macs(n_mels, bins) / _SECONDS <= limit:
@@ -138,5 +142,10 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
             key = "reduction" if axis == "reduction" else "hop_ms"
             curves(runs, key, label, f"{task}, {text}", out / f"{axis}.png", panels or [("both", "")])
             pictures[f"{axis}.png"] = f"Accuracy against {label}, {text}"
-    parts = [describe_training(finished), scores_table(finished)]
+    text = (
+        "Named: compressor, hop, share of frames removed. Under equal MACs a compressor leaves as many frames as make it "
+        "and its network cost what DiffRes and its network cost at that share; where those cost more than the network "
+        "on all frames, `none` is what to compare DiffRes with."
+    )
+    parts = [describe_training(finished), text, scores_table(finished)]
     return write_page(out, f"{task}: fewer frames", finished, parts, {"results.csv": scores_csv(finished)}, pictures)
