@@ -143,9 +143,9 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
             curves(runs, key, label, f"{task}, {text}", out / f"{axis}.png", panels or [("both", "")])
             pictures[f"{axis}.png"] = f"Accuracy against {label}, {text}"
     text = (
-        "Named: compressor, hop, share of frames removed. Under equal MACs a compressor leaves as many frames as make it "
-        "and its network cost what DiffRes and its network cost at that share; where those cost more than the network "
-        "on all frames, `none` is what to compare DiffRes with."
+        "Named: compressor, hop, share of frames removed. Under equal MACs a compressor leaves as many frames as make "
+        "it and its network cost what DiffRes and its network cost at that share; where those cost more than the "
+        "network on all frames, `none` is what to compare DiffRes with."
     )
     parts = [describe_training(finished), text, scores_table(finished)]
     return write_page(out, f"{task}: fewer frames", finished, parts, {"results.csv": scores_csv(finished)}, pictures)
