@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from hear_diffres.errors import ConfigError
+from hear_diffres.experiment.classify import Plan
+from hear_diffres.experiment.fit import Recipe
+from hear_diffres.experiment.grid import Cell, Loop, run_grid
+from hear_diffres.experiment.ray_loop import has_ray
+from hear_diffres.experiment.variants import choose, read_variants
+
+needs_ray = pytest.mark.skipif(not has_ray(), reason="ray (extra ray) is not installed")
+
+
+def cells(n=4, **settings):
+    return [Cell("made", f"v{i % 2}", f"fold{i // 2:02d}", 0, {"a": {"b": i}, **settings}) for i in range(n)]
+
+
+def count(done, cell, progress=None):
+    """Writes down that it ran, and stops at a cell that is to fail."""
+    if cell.settings.get("fail") == cell.key:
+        raise RuntimeError("pulled the plug")
+    done.append(cell.key)
+    return {"value": cell.settings["a"]["b"] / 3}
+
+
+def test_what_is_finished_is_not_run_again(tmp_path):
+    grid = cells(fail="v0-fold01-0")
+    done = []
+    with pytest.raises(RuntimeError):
+        run_grid(grid, partial(count, done), tmp_path)
+    assert done == ["v0-fold00-0", "v1-fold00-0"]
+    assert not list(tmp_path.rglob("*.part"))
+    (tmp_path / "cells" / "v0-fold01-0.json.part").write_text("{")  # cut off while it was written
+    done.clear()
+
+    def mended(cell, progress=None):
+        done.append(cell.key)
+        return {"value": cell.settings["a"]["b"] / 3}
+
+    found = run_grid(grid, mended, tmp_path)
+    assert done == ["v0-fold01-0", "v1-fold01-0"]
+    assert [one.result["value"] for one in found] == [0, 1 / 3, 2 / 3, 1]
+    assert all(one.machine["commit"] and one.machine["date"] for one in found)
+    assert run_grid(grid, partial(count, None), tmp_path) == found  # nothing runs: it would fail
+
+
+def test_other_settings_are_refused(tmp_path):
+    run_grid(cells(1), partial(count, []), tmp_path)
+    with pytest.raises(ConfigError, match=r"other settings\.lr: finish with the same options"):
+        run_grid(cells(1, lr=0.1), partial(count, []), tmp_path)
+    with pytest.raises(ConfigError, match="two cells of one name"):
+        run_grid([*cells(1), *cells(1)], partial(count, []), tmp_path)
+
+
+def plan_of(task):
+    return Plan("esc", task, recipe=Recipe(epochs=2, batch=4), folds=["fold00", "fold02"], seeds=1)
+
+
+def results(finished):
+    return [one.result for one in finished]
+
+
+def test_a_study_resumes_to_the_same(task_dir, variants_file, tmp_path):
+    plan = plan_of(task_dir)
+    grid = plan.cells(choose(read_variants(variants_file), "plain,diffres"))
+    whole = plan.run(grid, tmp_path / "whole", Loop())
+    plan.run(grid[1:3], tmp_path / "parts", Loop())
+    before = (tmp_path / "parts" / "cells" / f"{grid[1].key}.json").read_bytes()
+    parts = plan.run(grid, tmp_path / "parts", Loop())
+    assert results(parts) == results(whole)
+    assert (tmp_path / "parts" / "cells" / f"{grid[1].key}.json").read_bytes() == before
+    assert results(whole)[0] != results(whole)[1]
+
+
+@needs_ray
+def test_ray_gives_what_the_loop_gives(task_dir, variants_file, tmp_path):
+    plan = plan_of(task_dir)
+    grid = plan.cells(choose(read_variants(variants_file), "plain,diffres"))
+    plain = plan.run(grid, tmp_path / "plain", Loop(ray=False))
+    through_ray = plan.run(grid, tmp_path / "ray", Loop(ray=True))
+    assert results(through_ray) == results(plain)
+    assert [one.cell for one in through_ray] == [one.cell for one in plain]
+    stored = [json.loads(path.read_text())["cell"] for path in sorted((tmp_path / "ray" / "cells").glob("*.json"))]
+    assert len(stored) == 4
+
+
+@needs_ray
+def test_a_cell_that_fails_in_ray_leaves_the_others(tmp_path):
+    grid = cells(fail="v0-fold01-0")
+    with pytest.raises(ConfigError, match="1 cells failed"):
+        run_grid(grid, partial(count, []), tmp_path, Loop(ray=True))
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 3
+
+
+@pytest.mark.skipif(has_ray(), reason="ray is installed")
+def test_without_ray_the_extra_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"hear-diffres\[ray\]"):
+        run_grid(cells(1), partial(count, []), tmp_path, Loop(ray=True))
+    assert len(run_grid(cells(1), partial(count, []), tmp_path, Loop(ray=None))) == 1
+
+
+def test_ray_is_imported_only_where_it_is_used():
+    code = "import hear_diffres.cli, hear_diffres.experiment.grid, hear_diffres.experiment.ray_loop as r, sys\n"
+    code += "r.has_ray(); assert 'ray' not in sys.modules and 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
