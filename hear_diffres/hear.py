@@ -12,6 +12,7 @@ from .backbone import BackboneOutput
 from .chunking import Chunk, plan
 from .compression.base import check_reduction
 from .embedding import Embedding
+from .errors import ConfigError
 from .frontend import FrontEnd
 from .network import Network
 from .registry import ModelConfig
@@ -76,6 +77,8 @@ class HearModel(nn.Module):
             raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
         if not 1 <= hop_ms <= 10_000:
             raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
+        if config.sample_rate != self.sample_rate:
+            raise ConfigError(f"{config.name}: embeds audio of {self.sample_rate} Hz, not of {config.sample_rate}")
         self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
         self.network = network
         self.weights_source, self.weights_sha256, self.adapter_sha256 = "random", "", ""

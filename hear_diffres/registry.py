@@ -28,7 +28,8 @@ class ModelConfig:
         name: e.g. "mn10", "ast_tiny".
         width_mult: width multiplier of the MobileNet; other backbones have theirs among their options.
         n_mels: mel bands, of front ends that have them.
-        hop_length: samples between frames at 32 kHz.
+        hop_length: samples between frames.
+        sample_rate: Hz; 32000 for all that embeds, others for `hear-diffres experiment`.
         frontend: by name, `frontend.FRONTENDS`.
         frontend_options: arguments of its constructor beside those that all have.
         normalisation: "fixed", or "per_sample": each clip (or 10 s chunk) to mean 0 and standard deviation 1.
@@ -46,6 +47,7 @@ class ModelConfig:
     width_mult: float = 1.0
     n_mels: int = 128
     hop_length: int = 320
+    sample_rate: int = 32_000
     frontend: str = "logmel"
     frontend_options: dict[str, Any] = field(default_factory=dict, hash=False)
     normalisation: str = "fixed"
@@ -61,7 +63,7 @@ class ModelConfig:
     @property
     def frame_ms(self) -> float:
         """Milliseconds between frames."""
-        return self.hop_length / 32.0
+        return self.hop_length * 1000 / self.sample_rate
 
     @classmethod
     def load(cls, path: Path) -> ModelConfig:
@@ -163,7 +165,7 @@ def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | Non
 def build_frontend(config: ModelConfig) -> FrontEnd:
     """The front end of a variant."""
     kind = _known(config, "front end", config.frontend, FRONTENDS)
-    arguments = {"sample_rate": 32_000, "hop_length": config.hop_length}
+    arguments = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
     fixed = sorted(arguments.keys() & config.frontend_options.keys())
     if fixed:  # times of embeddings follow from these
         raise ConfigError(f"{config.name}: {', '.join(fixed)} cannot be among frontend_options")

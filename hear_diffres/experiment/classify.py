@@ -110,7 +110,7 @@ def run_cell(task: Path, device: str, cell: Cell, progress: Progress | None = No
         network = build_network(model, settings["reduction"])
     # Without, training takes half as long again on CPUs.
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    names = ("frontend", "frontend_options", "n_mels", "hop_length")
+    names = ("frontend", "frontend_options", "n_mels", "hop_length", "sample_rate")
     inputs = Inputs(clips, network.frontend, json.dumps([settings["model"][name] for name in names], sort_keys=True))
     recipe = Recipe(**settings["recipe"])
     before = scalars(network.frontend)

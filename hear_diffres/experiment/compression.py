@@ -23,7 +23,7 @@ REDUCTIONS = (0.25, 0.5, 0.75)
 HOPS_MS = (2.5, 5.0, 10.0, 20.0)
 BUDGETS = ("frames", "macs")
 # Bands are another axis: no number of frames is equal to fewer of them.
-_NOT_COMPARED = ("identity", "fewer_bands")
+_NOT_COMPARED = ("identity", "fewer_bands", "bands_diffres")
 _SECONDS = 10
 
 
@@ -111,8 +111,10 @@ def equal_work(name: str, hop_ms: float, reduction: float, width: float, n_mels:
         return 0.0
     own = network.compressor.macs_per_frame() * frames / _SECONDS
     for bins in range(frames - 1, 0, -1):
-        if own + network.backbone.macs(n_mels, bins) / _SECONDS <= limit:
-            return 1 - bins / frames
+        rate = 1 - bins / frames
+        left, bands = network.compressor.out_shape(frames, rate)  # fewer than `bins` where blocks are rounded down
+        if own + network.backbone.macs(bands, left) / _SECONDS <= limit:
+            return rate
     return None
 
 

@@ -98,7 +98,7 @@ def at_rate(model: ModelConfig, sample_rate: int) -> ModelConfig:
     if sample_rate == _BASE_RATE or model.frontend not in FRONTENDS:
         return model
     takes = inspect.signature(FRONTENDS[model.frontend]).parameters
-    options: dict[str, Any] = {"sample_rate": sample_rate, "hop_length": _scaled(model.hop_length, sample_rate)}
+    options: dict[str, Any] = {}
     for name in ("win_length", "n_fft"):
         value = model.frontend_options.get(name, takes[name].default if name in takes else None)
         if isinstance(value, int):
@@ -106,7 +106,10 @@ def at_rate(model: ModelConfig, sample_rate: int) -> ModelConfig:
     if "f_max" in takes:
         top = model.frontend_options.get("f_max", takes["f_max"].default)
         options["f_max"] = None if top is None else min(float(top), _TOP * sample_rate)
-    return dataclasses.replace(model, frontend_options=model.frontend_options | options)
+    return dataclasses.replace(
+        model, sample_rate=sample_rate, hop_length=_scaled(model.hop_length, sample_rate),
+        frontend_options=model.frontend_options | options,
+    )  # fmt: skip
 
 
 def _scaled(samples: int, sample_rate: int) -> int:
