@@ -91,6 +91,8 @@ def rows() -> list[tuple[str, str, str]]:
         for rate in ("50%", "75%"):
             if read(f"probe_mn04_{name}"):
                 out.append((f"control: mn04 trained with {title}, {rate}", f"probe_mn04_{name}", rate))
+    for rate, title in (("0%", "all frames"), ("50%", "DiffRes 50%"), ("75%", "DiffRes 75%")):
+        out.append((f"mn04 trained on 64 mel bands, {title}", "probe_mn04_bands_diffres", rate))
     out.append(("control: mn04 untrained, 50 %", "probe_mn04", "untrained, 50%"))
     out.append(("published mn04, all frames", PUBLISHED, "all frames"))
     for rate in ("25%", "50%", "75%"):
@@ -153,6 +155,39 @@ def evaluators() -> str:
     return "\n".join(lines)
 
 
+def frontends() -> str:
+    """Size and cost of every front end."""
+    result = read("frontends") or {}
+    lines = ["| front end | bands | parameters | MMAC/s | time, log-mel = 1 | with gradients |", "|---" * 6 + "|"]
+    first = result["frontends"]["logmel"]
+    for name, row in result["frontends"].items():
+        times = (row[key] / first[key] for key in ("ms", "ms_with_gradients"))
+        lines.append(
+            f"| {name} | {row['bands']} | {row['parameters']} | {row['macs_per_second'] / 1e6:.2f} | "
+            + " | ".join(f"{time:.2f}" for time in times)
+            + " |"
+        )
+    return "\n".join([*lines, "", stamp(result, "python -m benchmarks.frontends")])
+
+
+def compressors() -> str:
+    """Size and cost of every compressor."""
+    result = read("compressors") or {}
+    lines = ["| compressor | parameters | MMAC/s | of 1000 x 128 | time, DiffRes = 1 |", "|---" * 5 + "|"]
+    for name, row in result["compressors"].items():
+        lines.append(
+            f"| {name} | {row['parameters']:,} | {row['macs_per_second'] / 1e6:.2f} | {row['bins']} x {row['bands']}"
+            f" | {row['of_diffres']:.2f} |"
+        )
+    return "\n".join([*lines, "", stamp(result, "python -m benchmarks.compressors")])
+
+
+def stamp(result: dict[str, Any], command: str) -> str:
+    """What made a table, on what."""
+    machine = result["machine"]
+    return f"`{command}`: {machine['processor']}, one thread, {machine['date']}, commit {machine['commit']}."
+
+
 def fill(page: str, mark: str, table: str) -> str:
     """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
     before, rest = page.split(f"<!-- {mark} -->", 1)
@@ -164,6 +199,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
     "docs/hear.md": {"evaluators": evaluators},
     "docs/training.md": {"extra": extra},
+    "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }
 
 

@@ -37,7 +37,10 @@ def control_of(config: ModelConfig) -> str | None:
     (None, 'average pooling')
     """
     if config.compressor != "diffres":
-        named = {"longer_hop": HOP, "fewer_bands": BANDS, "identity": "all frames"}
+        named = {
+            "longer_hop": HOP, "fewer_bands": BANDS, "identity": "all frames",
+            "bands_diffres": "fewer mel bands, then DiffRes",
+        }  # fmt: skip
         return named.get(config.compressor, config.compressor.replace("_", " "))
     return AVERAGE if config.estimator == "uniform" else None
 
