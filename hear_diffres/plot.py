@@ -15,6 +15,7 @@ from torch import Tensor
 from .adapter import SUFFIX as ADAPTER
 from .compression import DiffRes
 from .errors import ConfigError
+from .frontend import DMEL, FrontEnd
 from .hear import HearModel, check_audio
 from .registry import build_compressor
 
@@ -36,6 +37,7 @@ class Kept:
         times: `[K]` seconds, centres of the bins.
         compressed: `[F', K]` first channel of the result.
         code: `[F', K]` resolution encoding.
+        window: milliseconds from the centre, and height, of a window that is trained (`DMEL`); else None.
     """
 
     heading: str
@@ -47,6 +49,7 @@ class Kept:
     times: np.ndarray
     compressed: np.ndarray
     code: np.ndarray
+    window: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @torch.no_grad()
@@ -78,7 +81,15 @@ def look(audio: Tensor, model: HearModel) -> Kept:
         times=out.times_ms[0].cpu().numpy() / 1000,
         compressed=out.feature[0, 0].T.cpu().numpy(),
         code=out.resolution_enc[0].T.cpu().numpy(),
+        window=_window(model.frontend),
     )
+
+
+def _window(frontend: FrontEnd) -> tuple[np.ndarray, np.ndarray] | None:
+    if not isinstance(frontend, DMEL):
+        return None
+    height = frontend.window.cpu().numpy()
+    return (np.arange(len(height)) - len(height) / 2) * 1000 / frontend.sample_rate, height
 
 
 def use_compressor(model: HearModel, word: str, budget: str | None = None) -> None:
@@ -160,7 +171,8 @@ def animate(steps: Sequence[Kept], path: str | Path, titles: Sequence[str], fps:
     figure = _figure((9, 1.0 + sum(_heights(steps[0])) * 0.8))
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    axes = figure.subplots(4, 1, gridspec_kw={"height_ratios": _heights(steps[0])})
+    heights = _heights(steps[0])
+    axes = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
 
     def show(index: int) -> list[Any]:
         for axis in axes:
@@ -186,7 +198,8 @@ def _figure(size: tuple[float, float]) -> Any:
 
 
 def _heights(kept: Kept) -> list[float]:
-    return [3, 3, 2] if kept.score is None else [3, 1.3, 3, 2]
+    heights = [3.0, 3.0, 2.0] if kept.score is None else [3, 1.3, 3, 2]
+    return heights if kept.window is None else [*heights, 1.3]
 
 
 def _draw(axes: Any, kept: Kept, title: str) -> None:
@@ -209,6 +222,10 @@ def _draw(axes: Any, kept: Kept, title: str) -> None:
         name = "importance: share of a bin per frame"
         axis.set(xlim=(0, kept.seconds), ylim=(-0.12, 1.05), title=name, xlabel="time / s")
         axis.legend(fontsize=7, loc="upper right", ncol=2)
+    if kept.window is not None:
+        axes[-1].plot(*kept.window, lw=1)
+        axes[-1].set(title="window", xlabel="time from the frame's centre / ms", ylim=(0, 1.05))
+        axes = axes[:-1]
     picture(axes[-2], kept.compressed, n_bins, "compressed", vmin=low, vmax=high)
     picture(axes[-1], kept.code, n_bins, "resolution encoding", vmin=-1, vmax=1)
     axes[-2].set_xlabel("bin")

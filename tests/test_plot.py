@@ -141,3 +141,22 @@ def test_command_line_column_per_file_or_file_per_clip(clip, tmp_path):
 def test_command_line_says_what_is_wrong(clip, arguments, words):
     done = RUNNER.invoke(app, ["plot", str(clip), "--model", "mn01", *arguments])
     assert done.exit_code == 2 and re.search(words, done.output), done.output
+
+
+@pytest.mark.parametrize("word", ["linear", "mfcc", "pcen", "dmel"])
+def test_command_line_draws_any_front_end(word, clip, tmp_path):
+    result = RUNNER.invoke(
+        app, ["plot", str(clip), "-o", str(tmp_path / "p.png"), "--model", "mn01", "--frontend", word]
+    )
+    assert result.exit_code == 0, result.output
+    assert IMAGE.open(tmp_path / "p.png").size[0] > 500
+
+
+def test_a_trained_window_is_drawn():
+    kept = look(torch.randn(1, 16_000) * 0.1, load_model("mn01", frontend="dmel", weights="random"))
+    milliseconds, height = kept.window
+    assert kept.picture_name == "dmel" and height.max() == pytest.approx(1) and milliseconds[height.argmax()] == 0
+    assert np.interp(25 / 6, milliseconds[milliseconds >= 0], height[milliseconds >= 0]) == pytest.approx(
+        np.exp(-0.5), abs=0.01
+    )
+    assert look(torch.randn(1, 16_000), load_model("mn01", weights="random")).window is None

@@ -32,8 +32,9 @@ def fail(message: object, code: int = 2) -> typer.Exit:
 
 
 def load(
-    model: str, reduction: float, embedding: str, hop_ms: float, weights: str | None, budget: str | None, device: str
-) -> HearModel:
+    model: str, reduction: float, embedding: str, hop_ms: float, weights: str | None, budget: str | None, device: str,
+    frontend: str | None = None,
+) -> HearModel:  # fmt: skip
     """A model, or exit code 2 with the reason; random weights only where they are asked for."""
     from ..loading import load_model
 
@@ -43,7 +44,7 @@ def load(
         try:
             return load_model(
                 model, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget,
-                device=device,
+                frontend=frontend, device=device,
             )  # fmt: skip
         except UntrainedWeightsWarning as error:
             raise fail(error) from error

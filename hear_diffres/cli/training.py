@@ -22,6 +22,9 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that mix audio and run the teacher.", min=0)] = 1,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, ready to resume.")] = None,
+    snapshots: Annotated[
+        int, typer.Option(help="Weights to keep on the way, for `plot --animate RUN/snapshots`.", min=0)
+    ] = 0,
 ) -> None:
     """Distil a published network into a tier behind DiffRes."""
     from ..published import published_tier
@@ -37,7 +40,7 @@ def train(
                 typer.echo(f"bad file: {name}: {problem}", err=True)
         seconds = None if max_minutes is None else max_minutes * 60
         source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
-        path = distill(plan, source, run, max_seconds=seconds)
+        path = distill(plan, source, run, max_seconds=seconds, snapshots=snapshots)
     except HearDiffResError as error:
         raise fail(error) from error
     typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")

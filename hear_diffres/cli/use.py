@@ -148,8 +148,12 @@ def plot(
     reduction: Reduction = 0.5,
     weights: Weights = None,
     budget: Budget = None,
+    frontend: Annotated[
+        str | None, typer.Option(help="Draw this one instead of the model's, e.g. pcen or dmel, as it is untrained.")
+    ] = None,
     compressor: Annotated[
-        str | None, typer.Option(help="Draw this one instead of the model's, e.g. avg_pool or dct_pool.")
+        str | None,
+        typer.Option(help="Draw this one instead of the model's, e.g. avg_pool (default behind --frontend: identity)."),
     ] = None,
     animate: Annotated[
         Path | None,
@@ -157,7 +161,7 @@ def plot(
     ] = None,
     fps: Annotated[int, typer.Option(help="Checkpoints per second of the GIF.", min=1)] = 4,
 ) -> None:  # fmt: skip
-    """Draw what a compressor keeps of files: log-mel, importance, compressed spectrogram, resolution encoding."""
+    """Draw what front end and compressor make of files: picture, importance, compressed picture, resolution encoding."""
     import torch
 
     from ..audio import read_audio
@@ -167,7 +171,10 @@ def plot(
         if compressor not in (None, "diffres") or len(files) != 1:
             raise fail("--animate takes one audio file and shows DiffRes, no other compressor")
         return _animate(files[0], animate, output, model, reduction, budget, fps)
-    net = load(model, reduction, "mels", 50.0, _weights_for_picture(model, weights, compressor), budget, "cpu")
+    if frontend is not None and weights is None:  # DiffRes has learned to look at the model's own pictures
+        compressor, weights = compressor or "identity", "random"
+    weights = _weights_for_picture(model, weights, compressor)
+    net = load(model, reduction, "mels", 50.0, weights, budget, "cpu", frontend)
     try:
         if compressor is not None:
             use_compressor(net, compressor, budget)
@@ -175,7 +182,7 @@ def plot(
         if output is not None and not output.is_dir():
             paths = [plot_clips(clips, net, output, [file.name for file in files])]
         else:
-            suffix = f".{net.config.compressor}.png"
+            suffix = f".{net.config.compressor}.png" if frontend is None else f".{frontend}.{net.config.compressor}.png"
             targets = [(output / file.name if output else file).with_suffix(suffix) for file in files]
             if len(set(targets)) < len(targets):
                 raise fail(f"several of the files have one name: their pictures in {output} would overwrite each other")

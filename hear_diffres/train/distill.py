@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from dataclasses import asdict
 from itertools import islice
@@ -31,7 +32,9 @@ from .student import check_recipe, frontend_parameters, hears_logmel, silence_dr
 _FIT_BATCHES = 12  # batches that the principal components are taken from
 
 
-def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None) -> Path | None:
+def distill(
+    recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None, snapshots: int = 0
+) -> Path | None:
     """Train until the recipe's clips are seen (or for `max_seconds`), resuming from what `run` holds.
 
     Writes `blockwise.csv` and `elastic.csv`, their checkpoints (every three minutes, atomically), `MODEL.safetensors`
@@ -42,6 +45,7 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
         source: audio and teacher.
         run: folder of this run.
         max_seconds: stop after this long, with a checkpoint.
+        snapshots: weights to keep on the way, evenly over the second stage, as `snapshots/MODEL-CLIPS.safetensors`.
 
     Returns:
         The weights, or None where time was up in the first stage.
@@ -96,9 +100,15 @@ def distill(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: flo
             record["variant"] = asdict(config)
         save_weights(weights, loop.average.state, record)
 
+    def snapshot(clips: int) -> None:
+        due = math.ceil(recipe.clips / snapshots)
+        if loop.clips // due > (loop.clips - clips) // due:
+            (run / "snapshots").mkdir(exist_ok=True)
+            save_weights(run / "snapshots" / f"{config.name}-{loop.clips:08d}.safetensors", loop.average.state, {})
+
     left = None if max_seconds is None else max(0.0, max_seconds - (time.monotonic() - started))
     batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, second.taps, extra=True, waveforms=waveforms)
-    loop.train(batches, functools.partial(second.losses, network), left, save)
+    loop.train(batches, functools.partial(second.losses, network), left, save, snapshot if snapshots else None)
     draw_logs(run)
     return weights
 

@@ -128,6 +128,7 @@ class Loop:
         losses_of: Callable[[dict[str, Any]], tuple[Tensor, dict[str, Tensor]]],
         max_seconds: float | None = None,
         on_save: Callable[[], None] | None = None,
+        on_step: Callable[[int], None] | None = None,
     ) -> bool:
         """Train until all clips are seen or `max_seconds` are over; True if all were.
 
@@ -136,6 +137,7 @@ class Loop:
             losses_of: the sum to descend, and what to log beside it.
             max_seconds: stop after this long, with a checkpoint.
             on_save: called at every checkpoint.
+            on_step: called after every step, with its clips.
         """
         if self.finished:
             return True
@@ -150,6 +152,8 @@ class Loop:
                 self._descend(total, parts)
                 self.step, self.clips = int(batch["step"]) + 1, self.clips + len(batch["mel"])
                 elapsed = time.monotonic() - started
+                if on_step is not None:
+                    on_step(len(batch["mel"]))
                 stop = self.finished or (max_seconds is not None and elapsed > max_seconds)
                 log.add(self.step, self.clips, elapsed, lr, {"total": total, **parts}, flush=stop)
                 if stop or time.monotonic() - saved_at > SAVE_EVERY_S:

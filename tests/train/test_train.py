@@ -103,13 +103,15 @@ def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
     assert distill(recipe, source, run, max_seconds=0.0) is None  # stops after its first step, with a checkpoint
     first = torch.load(run / "blockwise.pt", weights_only=True)
     assert first["step"] == 1
-    path = distill(recipe, source, run)
+    path = distill(recipe, source, run, snapshots=3)
     last = torch.load(run / "elastic.pt", weights_only=True)
     assert last["clips"] == 240 and last["step"] == 20
     stages = list(read_log(run / "blockwise.csv"))
     assert stages[-1]["clips"] == 240 and stages[-1]["total"] < 0.9 * stages[0]["total"]
     assert {"guide", "activeness", "lr", "se"} <= next(read_log(run / "elastic.csv")).keys()
     assert (run / "log.png").stat().st_size > 1000
+    kept = sorted(path.name for path in (run / "snapshots").glob("*.safetensors"))
+    assert kept == [f"mn01-{clips:08d}.safetensors" for clips in (84, 168, 240)]  # the first steps past a third
     model = load_model("mn01", weights=path)
     assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
     assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 240
