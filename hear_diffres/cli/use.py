@@ -161,7 +161,7 @@ def plot(
     ] = None,
     fps: Annotated[int, typer.Option(help="Checkpoints per second of the GIF.", min=1)] = 4,
 ) -> None:  # fmt: skip
-    """Draw what front end and compressor make of files: picture, importance, compressed picture, resolution encoding."""
+    """Draw what front end and compressor make of files: picture, importance, compressed picture, code."""
     import torch
 
     from ..audio import read_audio
