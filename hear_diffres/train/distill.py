@@ -45,7 +45,7 @@ def distill(
         source: audio and teacher.
         run: folder of this run.
         max_seconds: stop after this long, with a checkpoint.
-        snapshots: weights to keep on the way, evenly over the second stage, as `snapshots/MODEL-CLIPS.safetensors`.
+        snapshots: weights to keep of the way, the start and so many more, evenly over the second stage, as `snapshots/MODEL-CLIPS.safetensors`.
 
     Returns:
         The weights, or None where time was up in the first stage.
@@ -102,10 +102,12 @@ def distill(
 
     def snapshot(clips: int) -> None:
         due = math.ceil(recipe.clips / snapshots)
-        if loop.clips // due > (loop.clips - clips) // due:
+        if clips == 0 or loop.clips // due > (loop.clips - clips) // due:
             (run / "snapshots").mkdir(exist_ok=True)
             save_weights(run / "snapshots" / f"{config.name}-{loop.clips:08d}.safetensors", loop.average.state, {})
 
+    if snapshots and loop.step == 0:
+        snapshot(0)
     left = None if max_seconds is None else max(0.0, max_seconds - (time.monotonic() - started))
     batches = source.batches(recipe, 2 * recipe.seed + 1, loop.step, second.taps, extra=True, waveforms=waveforms)
     loop.train(batches, functools.partial(second.losses, network), left, save, snapshot if snapshots else None)

@@ -111,7 +111,7 @@ def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
     assert {"guide", "activeness", "lr", "se"} <= next(read_log(run / "elastic.csv")).keys()
     assert (run / "log.png").stat().st_size > 1000
     kept = sorted(path.name for path in (run / "snapshots").glob("*.safetensors"))
-    assert kept == [f"mn01-{clips:08d}.safetensors" for clips in (84, 168, 240)]  # the first steps past a third
+    assert kept == [f"mn01-{clips:08d}.safetensors" for clips in (0, 84, 168, 240)]  # the first steps past a third
     model = load_model("mn01", weights=path)
     assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
     assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 240
