@@ -45,7 +45,8 @@ def distill(
         source: audio and teacher.
         run: folder of this run.
         max_seconds: stop after this long, with a checkpoint.
-        snapshots: weights to keep of the way, the start and so many more, evenly over the second stage, as `snapshots/MODEL-CLIPS.safetensors`.
+        snapshots: weights to keep of the second stage, the start and so many more, evenly spaced, as
+            `snapshots/MODEL-CLIPS.safetensors`.
 
     Returns:
         The weights, or None where time was up in the first stage.
