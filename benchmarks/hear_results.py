@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,10 +88,14 @@ def run(
 
 
 def pack(out: Path, file: Path) -> None:
-    """All results of `out` in one file, without the scores of single folds."""
-    values = [json.loads(path.read_text()) for path in sorted(out.glob("results/*/*.json"))]
-    results = [{key: value for key, value in one.items() if key != "folds"} for one in values]
-    write_json(file, {"machine": machine(), "evaluate": results})
+    """The runs of `out` that have every task, in one file, without the scores of single folds."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(out.glob("results/*/*.json")):
+        one = json.loads(path.read_text())
+        runs.setdefault(one["run"], []).append({key: value for key, value in one.items() if key != "folds"})
+    tasks = {one["task"] for results in runs.values() for one in results}
+    whole = [one for results in runs.values() if {r["task"] for r in results} == tasks for one in results]
+    write_json(file, {"machine": machine(), "evaluate": whole})
 
 
 def main() -> None:
