@@ -75,7 +75,7 @@ def _page(sections: Sequence[Section], published: Published, workshop: Path) -> 
     parts = [
         "# Comparison",
         "Written by `hear-diffres report`. Scores are percent. MMAC/s: million multiply-accumulates per second of"
-        " audio, DiffRes and the whole network with its head; the front end (about 3 MMAC/s) comes on top. A mean is"
+        " audio, DiffRes and the whole network with its head; the front end (1.5 MMAC/s) comes on top. A mean is"
         " taken over tasks that all rows of its table have. Every row and task is in [report.csv](report.csv).",
     ]
     for number, section in enumerate(sections, start=1):
