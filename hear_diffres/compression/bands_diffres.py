@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction
-from .controls import FewerBands
+from .controls import FewerBands, Identity
 from .diffres import DiffRes
 
 
@@ -86,6 +86,14 @@ class BandsDiffRes(Compressor):
     def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
         """Bins and the fixed number of bands."""
         return self.inner.out_shape(n_frames, reduction)
+
+    def whole(self, x: Tensor, lengths: Tensor | None = None) -> CompressionOutput:
+        """Before bands are merged, as DiffRes has it at rate 0."""
+        inner = self.inner
+        out: CompressionOutput = Identity(self.in_f_dim, 0.0, inner.block_frames, inner.frame_ms, self.log_power)(
+            x, lengths
+        )
+        return out
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
         """Merge bands of `x`, then frames. The output's `x` has the merged bands."""

@@ -101,6 +101,11 @@ class Compressor(nn.Module, ABC):
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, reduction: float | None = None) -> CompressionOutput:
         """Compress `x` `[B, T, F]`, of which `lengths` `[B]` frames are valid; `reduction` overrides the own rate."""
 
+    def whole(self, x: Tensor, lengths: Tensor | None = None) -> CompressionOutput:
+        """Every frame and every band of `x`: what the first stage of training shows the backbone."""
+        out: CompressionOutput = self(x, lengths, reduction=0.0)
+        return out
+
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per input frame; what costs nothing has none."""
         return 0

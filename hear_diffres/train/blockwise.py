@@ -97,7 +97,7 @@ class Blockwise(nn.Module):
         targets = {name: value.float() for name, value in batch["maps"].items()}
         stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
         with torch.no_grad():
-            picture = network.picture(network.compressor(picture_of(network, batch).transpose(1, 2), reduction=0.0))
+            picture = network.picture(network.compressor.whole(picture_of(network, batch).transpose(1, 2)))
         x = backbone.stem(picture)
         parts: dict[str, Tensor] = {}
         stem = targets["block0"]

@@ -22,6 +22,14 @@ def test_it_is_one_after_the_other(budget, rate):
     assert out.feature.shape[2:] == both.out_shape(230, rate)
 
 
+def test_the_first_stage_sees_what_diffres_shows_it():
+    x = torch.randn(2, 230, 12) * 3 - 5
+    both = BandsDiffRes(12, 0.5, bands=5)
+    diffres = DiffRes(1000, 12, 0.5, budget="block", block_frames=100, pos_period=100)
+    assert torch.equal(both.whole(x).feature, diffres(x, reduction=0.0).feature)
+    assert torch.equal(diffres.whole(x).feature, diffres(x, reduction=0.0).feature)
+
+
 def test_the_budget_is_diffres_s():
     both = BandsDiffRes(8, 0.5)
     both.budget = "clip"
