@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .backbone import Backbone, BackboneOutput, MobileNet
+from .backbone import Backbone, BackboneOutput, FoldedMobileNet, MobileNet
+from .backbone.folded import foldable
 from .backbone.rates import nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
@@ -49,6 +50,7 @@ class Network(nn.Module):
         self.compressor, self.backbone = compressor, backbone
         self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
+        self._folded: dict[int, _Folded] = {}
 
     @property
     def mobilenet(self) -> MobileNet:
@@ -74,6 +76,7 @@ class Network(nn.Module):
             raise ValueError("normalisation is split by rate already")
         if not any(isinstance(module, nn.BatchNorm2d) for module in self.backbone.modules()):
             raise ConfigError(f"{type(self.backbone).__name__} has no batch normalisation to split by rate")
+        self.forget_folded()
         self._rates = tuple(float(rate) for rate in rates)
         self.register_buffer("norm_rates", torch.tensor(self._rates))
         split_norms(self.backbone, len(self._rates))
@@ -98,13 +101,52 @@ class Network(nn.Module):
         """Compress by `reduction` (default: the compressor's own rate) and run the backbone up to the deepest tap."""
         compressed: CompressionOutput = self.compressor(logmel.transpose(1, 2), lengths, reduction=reduction)
         bins = compressed.lengths if lengths is not None else None
+        index = 0
         if self._rates:
             rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
-            select_rate(self.backbone, nearest_rate(self._rates, rate))
-        out = self.backbone(
-            self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency
-        )
+            index = nearest_rate(self._rates, rate)
+            select_rate(self.backbone, index)
+        run = self._inference_backbone(index) or self.backbone
+        out = run(self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency)
         return out, compressed
+
+    def _inference_backbone(self, index: int) -> FoldedMobileNet | None:
+        """The backbone folded for a rate; None where gradients may flow, or where it cannot be folded."""
+        backbone = self.backbone
+        if not isinstance(backbone, MobileNet) or backbone.training or torch.is_grad_enabled():
+            return None
+        found = self._folded.get(index)
+        if found is None or found.state() != found.made_at:
+            found = self._folded[index] = _Folded(backbone)
+        return found.backbone
+
+    def forget_folded(self) -> None:
+        """To be called when a layer was replaced by another after an inference; changed values are noticed."""
+        self._folded.clear()
+
+    def train(self, mode: bool = True) -> Network:
+        self.forget_folded()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
+        self.forget_folded()
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_folded": {}}  # copies and pickles fold for themselves
+
+
+class _Folded:
+    """A folded backbone, and what tells whether the network has changed since."""
+
+    def __init__(self, backbone: MobileNet):
+        self.tensors = [*backbone.parameters(), *backbone.buffers()]
+        self.made_at = self.state()
+        self.backbone = FoldedMobileNet(backbone) if foldable(backbone) else None
+
+    def state(self) -> tuple[int, ...]:
+        """Changes in place raise a tensor's version; other storage has another address."""
+        return tuple(t.data_ptr() if t.is_inference() else t.data_ptr() ^ t._version for t in self.tensors)
 
 
 def standardise(picture: Tensor, durations: Tensor) -> Tensor:

@@ -96,14 +96,19 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Linear(squeeze, channels)
 
     def forward(self, x: Tensor, mask: TimeMask | None, tap: bool) -> tuple[Tensor, Tensor | None]:
-        """The rescaled `[B, C, F, T]` and, if `tap`, the bottleneck before its activation per step, `[B, S, T]`.
+        """The rescaled `[B, C, F, T]` and, if `tap`, the bottleneck before its activation per step, `[B, S, T]`."""
+        gate, tapped = self.gate(x, mask, tap)
+        return x * gate, tapped
+
+    def gate(self, x: Tensor, mask: TimeMask | None, tap: bool) -> tuple[Tensor, Tensor | None]:
+        """Factors `[B, C, 1, 1]` of the channels of `x`, and the tapped bottleneck as `forward` gives it.
 
         `fc1` is affine, so the time mean of the tapped sequence is the bottleneck vector itself.
         """
         sequence = x.mean(2)
         gate = torch.sigmoid(self.fc2(torch.relu(self.fc1(time_mean(sequence, mask)))))
         tapped = self.fc1(sequence.transpose(1, 2)).transpose(1, 2) if tap else None
-        return x * gate[:, :, None, None], tapped
+        return gate[:, :, None, None], tapped
 
 
 class InvertedResidual(nn.Module):

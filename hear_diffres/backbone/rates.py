@@ -78,9 +78,12 @@ class RateStem(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `[B, C, F, T]` with the current rate's weights."""
+        return F.conv2d(x, self.current_weight(), stride=self.stride, padding=self.padding)
+
+    def current_weight(self) -> Tensor:
+        """The shared channel's weights and the current rate's for the others."""
         further = self.extra[self.current].reshape(self.weight[:, 1:].shape)
-        weight = torch.cat([self.weight[:, :1], further], dim=1)
-        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+        return torch.cat([self.weight[:, :1], further], dim=1)
 
 
 def freeze_statistics(module: nn.Module) -> None:

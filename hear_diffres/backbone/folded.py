@@ -1,0 +1,171 @@
+"""A MobileNet for inference alone: batch normalisation folded into the convolutions, channels last, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import BackboneOutput
+from .layers import ConvNorm, SqueezeExcite, TimeMask
+from .mobilenet import MobileNet
+from .rates import RateNorm, RateStem
+
+
+_ACTS = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.Identity: ""}
+
+
+def _norm(module: ConvNorm) -> nn.BatchNorm2d | None:
+    norm: nn.Module = module.norm
+    if isinstance(norm, RateNorm):
+        norm = norm.rates[norm.current]
+    return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
+def foldable(network: MobileNet) -> bool:
+    """Whether every layer is still of the kind that `FoldedMobileNet` knows, and without hooks."""
+    for module in network.modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            return False
+        if isinstance(module, ConvNorm):
+            norm = _norm(module)
+            if norm is None or norm.running_var is None or type(module.act) not in _ACTS:
+                return False
+    return True
+
+
+@dataclass(frozen=True)
+class FoldedConv:
+    """A convolution with what followed it: `act(conv(x) + bias)`.
+
+    Attributes:
+        weight, bias: with batch normalisation's scale and shift in them.
+        kernel, stride, groups: of the convolution.
+        act: "relu", "hardswish" or "".
+    """
+
+    weight: Tensor
+    bias: Tensor
+    kernel: int
+    stride: int
+    groups: int
+    act: str
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, module: ConvNorm) -> FoldedConv:
+        """From a layer in evaluation mode; where it has a set of parameters per rate, from the current one."""
+        conv, weight = module.conv, module.conv.weight
+        if isinstance(conv, RateStem):
+            weight = conv.current_weight()
+        norm = _norm(module)
+        if norm is None or norm.running_var is None or norm.running_mean is None:
+            raise TypeError(f"cannot fold {type(module.norm).__name__}")
+        # In float64: a small variance must not cost digits.
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = norm.bias.double() - norm.running_mean.double() * scale
+        folded = (weight.double() * scale[:, None, None, None]).to(weight.dtype)
+        return cls(
+            folded.contiguous(memory_format=torch.channels_last), bias.to(weight.dtype), conv.kernel_size[0],
+            conv.stride[0], conv.groups, _ACTS[type(module.act)],
+        )  # fmt: skip
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = F.conv2d(x, self.weight, self.bias, self.stride, self.kernel // 2, 1, self.groups)
+        if self.act == "relu":
+            return out.relu_()
+        return F.hardswish(out, inplace=True) if self.act else out
+
+
+@dataclass(frozen=True)
+class FoldedBlock:
+    """One inverted residual block."""
+
+    expand: FoldedConv | None
+    depthwise: FoldedConv
+    se: SqueezeExcite | None
+    project: FoldedConv
+    residual: bool
+
+
+class FoldedMobileNet:
+    """What `MobileNet.forward` computes in evaluation mode, to rounding, two to three times as fast on a CPU.
+
+    Holds copies of the convolutions as they are now (the SE blocks' linear layers are shared with the network): make a
+    new one when the network has changed. Gives no gradients.
+
+    Args:
+        network: in evaluation mode.
+
+    >>> net = MobileNet(0.1).eval()
+    >>> with torch.no_grad():
+    ...     x = torch.randn(2, 1, 128, 50)
+    ...     a, b = net(x).sequences["e1"], FoldedMobileNet(net)(x).sequences["e1"]
+    >>> torch.allclose(a, b, atol=1e-4)
+    True
+    """
+
+    def __init__(self, network: MobileNet):
+        self.check_taps = network.check_taps
+        self.stem = FoldedConv.of(network.stem)
+        self.blocks = [
+            FoldedBlock(
+                None if block.expand is None else FoldedConv.of(block.expand), FoldedConv.of(block.depthwise),
+                block.se, FoldedConv.of(block.project), block.residual,
+            )
+            for block in network.stages
+        ]  # fmt: skip
+        self.last = FoldedConv.of(network.last)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        durations: Tensor | None = None,
+        *,
+        taps: Collection[str] = ("e1",),
+        keep_frequency: bool = False,
+    ) -> BackboneOutput:
+        """As `MobileNet.forward`."""
+        wanted = self.check_taps(taps)
+        out = BackboneOutput({}, {}, {})
+        mask = TimeMask.of(lengths, durations, x)
+
+        def keep(name: str, sequence: Tensor) -> None:
+            out.sequences[name], out.strides[name], out.masks[name] = sequence, stride, mask
+
+        stride = self.stem.stride
+        if mask is not None and mask.mask is not None:
+            x = x * mask.mask
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        mask = mask.strided(stride) if mask is not None else None
+        if "block0" in wanted:
+            keep("block0", x if keep_frequency else x.mean(2))
+        for stage, block in enumerate(self.blocks, start=1):
+            if len(out.sequences) == len(wanted):
+                return out
+            h = x if block.expand is None else block.expand(x)
+            if mask is not None and mask.mask is not None:
+                h = h * mask.mask
+            h = block.depthwise(h)
+            stride *= block.depthwise.stride
+            mask = mask.strided(block.depthwise.stride) if mask is not None else None
+            if block.se is not None:
+                gate, squeezed = block.se.gate(h, mask, f"se{stage}" in wanted)
+                h *= gate
+                if squeezed is not None:
+                    keep(f"se{stage}", squeezed)
+            h = block.project(h)
+            if block.residual:
+                h += x
+            x = h
+            if f"block{stage}" in wanted:
+                keep(f"block{stage}", x if keep_frequency else x.mean(2))
+        if len(out.sequences) < len(wanted):
+            x = self.last(x)
+            keep("e1", x if keep_frequency else x.mean(2))
+        return out
