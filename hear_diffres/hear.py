@@ -34,7 +34,8 @@ def check_audio(audio: Tensor, lengths: Tensor | None = None) -> None:
         raise ValueError(f"audio must be (n_sounds, n_samples), got shape {tuple(audio.shape)}")
     if 0 in audio.shape:
         raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {tuple(audio.shape)}")
-    if not bool(torch.isfinite(audio).all()):
+    # One sum tells in a tenth of the time, unless it overflows.
+    if not bool(torch.isfinite(audio.sum())) and not bool(torch.isfinite(audio).all()):
         rows = torch.nonzero(~torch.isfinite(audio).all(dim=1)).flatten().tolist()
         raise ValueError(f"audio must be finite; NaN or infinity in sounds {rows[:10]}")
     if lengths is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import Backbone, BackboneOutput, FoldedMobileNet, MobileNet
-from .backbone.folded import foldable
+from .backbone.folded import foldable, folded_tensors
 from .backbone.rates import nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
@@ -130,7 +130,7 @@ class Network(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         self.forget_folded()
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_folded": {}}  # copies and pickles fold for themselves
@@ -140,7 +140,7 @@ class _Folded:
     """A folded backbone, and what tells whether the network has changed since."""
 
     def __init__(self, backbone: MobileNet):
-        self.tensors = [*backbone.parameters(), *backbone.buffers()]
+        self.tensors = folded_tensors(backbone)
         self.made_at = self.state()
         self.backbone = FoldedMobileNet(backbone) if foldable(backbone) else None
 

@@ -14,7 +14,6 @@ from .layers import ConvNorm, SqueezeExcite, TimeMask
 from .mobilenet import MobileNet
 from .rates import RateNorm, RateStem
 
-
 _ACTS = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.Identity: ""}
 
 
@@ -35,6 +34,16 @@ def foldable(network: MobileNet) -> bool:
             if norm is None or norm.running_var is None or type(module.act) not in _ACTS:
                 return False
     return True
+
+
+def folded_tensors(network: MobileNet) -> list[Tensor]:
+    """The parameters and statistics that a `FoldedMobileNet` made now holds copies of."""
+    found: list[Tensor] = []
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            norm = _norm(module)
+            found += [*module.conv.parameters(), *([] if norm is None else [*norm.parameters(), *norm.buffers()])]
+    return found
 
 
 @dataclass(frozen=True)

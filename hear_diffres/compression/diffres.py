@@ -171,9 +171,9 @@ class DiffRes(Compressor):
         else:
             maxpool = self._largest_value(x, warp, mask, rate)
         encoding = warp.mean(code)
-        frame = torch.arange(n_frames, device=x.device, dtype=x.dtype).reshape(1, -1, 1)
-        weight = warp.mean(torch.ones_like(frame)).squeeze(2)
-        centre = warp.mean(frame).squeeze(2) / torch.where(weight > 0, weight, torch.ones_like(weight))
+        frame = torch.arange(n_frames, device=x.device, dtype=x.dtype)
+        weight, moment = warp.mean(torch.stack([torch.ones_like(frame), frame], dim=1).unsqueeze(0)).unbind(2)
+        centre = moment / torch.where(weight > 0, weight, torch.ones_like(weight))
         # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
         centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
         energy = power if self.log_power else x.square()

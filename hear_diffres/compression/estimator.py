@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,12 @@ from torch.nn import functional as F
 def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
     """Zero the padded frames of `[B, C, T]`, so that a convolution sees there what it sees beyond the edge."""
     return x if mask is None else x * mask.unsqueeze(1)
+
+
+def _folded(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Scale and shift of batch normalisation in evaluation mode."""
+    scale = norm.weight / (norm.get_buffer("running_var") + norm.eps).sqrt()
+    return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
 
 class LightEstimator(nn.Module):
@@ -43,10 +51,31 @@ class LightEstimator(nn.Module):
         self.score = nn.Conv1d(width, 1, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if not (self.training or torch.is_grad_enabled()):
+            return self._infer(x, mask)
         h = F.hardswish(self.norm(self.reduce((x + 4.5) / 5.0).transpose(1, 2)))
         for depthwise, pointwise, norm in zip(self.depthwise, self.pointwise, self.norms, strict=True):
             h = h + F.hardswish(norm(pointwise(depthwise(_keep(h, mask)))))
         return self.score(h).squeeze(1)
+
+    def _infer(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The same, constants and normalisation folded into the weights, channels last, depthwise convolutions as
+        shifted sums: with so few channels the convolution routines take four times as long."""
+        scale, shift = _folded(self.norm)
+        weight = self.reduce.weight
+        h = F.hardswish(F.linear(x, weight * (scale / 5).unsqueeze(1), shift + scale * weight.sum(1) * 0.9), True)
+        n_frames = x.shape[1]
+        for i, step in enumerate(self.dilations):
+            around = (self.kernel - 1) * step // 2
+            padded = F.pad(h if mask is None else h * mask.unsqueeze(2), (0, 0, around, around))
+            taps = cast(nn.Conv1d, self.depthwise[i]).weight.squeeze(1).T
+            mixed = padded[:, :n_frames] * taps[0]
+            for k in range(1, self.kernel):
+                mixed.addcmul_(padded[:, k * step : k * step + n_frames], taps[k])
+            scale, shift = _folded(cast(nn.BatchNorm1d, self.norms[i]))
+            weight = cast(nn.Conv1d, self.pointwise[i]).weight.squeeze(2) * scale.unsqueeze(1)
+            h = h.add_(F.hardswish(F.linear(mixed, weight, shift), True))
+        return F.linear(h, self.score.weight.squeeze(2), self.score.bias).squeeze(2)
 
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per frame, biases and normalisation left out."""

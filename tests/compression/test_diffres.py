@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hear_diffres import DiffRes
 from hear_diffres.compression import warp_matrix
 from hear_diffres.compression.base import PYDIFFRES_KEYS
+from hear_diffres.compression.estimator import LightEstimator
 from hear_diffres.compression.scores import water_filling
 from hear_diffres.compression.warp import Warp
 
@@ -218,3 +219,22 @@ def test_warp_of_known_scores():
 def test_errors_say_what_is_allowed(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("bands", [64, 128])
+def test_the_light_estimator_infers_what_it_trains(bands):
+    estimator = LightEstimator(bands)
+    for norm in (estimator.norm, *estimator.norms):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.3, 3)
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    estimator.eval()
+    x = 3 * torch.randn(3, 57, bands) - 4
+    mask = (torch.arange(57) < torch.tensor([[57], [20], [1]])).float()
+    for kept in (None, mask):
+        with_gradients = estimator(x, kept).detach()
+        with torch.no_grad():
+            without = estimator(x, kept)
+        valid = slice(None) if kept is None else kept.bool()
+        torch.testing.assert_close(without[valid], with_gradients[valid], atol=2e-5, rtol=1e-4)
