@@ -89,7 +89,7 @@ def list_models(pattern: str = "*") -> list[str]:
     """Names of the tiers that match a shell pattern, smallest first.
 
     >>> list_models("mn0*")
-    ['mn01', 'mn02', 'mn04', 'mn05']
+    ['mn01', 'mn02', 'mn04', 'mn04_b64', 'mn05']
     """
     by_size = sorted(_configs("models").values(), key=lambda config: config.width_mult)
     return [config.name for config in by_size if fnmatch.fnmatchcase(config.name, pattern)]

@@ -18,7 +18,7 @@ from pathlib import Path
 import hear_diffres, torch
 assert Path(hear_diffres.__file__).is_relative_to(sys.argv[1]), hear_diffres.__file__
 model = hear_diffres.load_model("mn04")
-assert model.weights_source == "shipped" and len(hear_diffres.list_models()) == 8
+assert model.weights_source == "shipped" and len(hear_diffres.list_models()) == 9
 assert "cnn" in hear_diffres.list_baselines()
 print(model.get_scene_embeddings(torch.zeros(1, 3200)).shape)
 """

@@ -12,7 +12,7 @@ from hear_diffres.registry import ModelConfig, build_network, get_config
 
 
 def test_names_and_patterns():
-    assert list_models() == ["mn01", "mn02", "mn04", "mn05", "mn10", "mn20", "mn30", "mn40"]
+    assert list_models() == ["mn01", "mn02", "mn04", "mn04_b64", "mn05", "mn10", "mn20", "mn30", "mn40"]
     assert list_models("mn10*") == ["mn10"] and list_models("x*") == []
     assert list_baselines() == ["ast", "ast_tiny", "cnn"] and list_baselines("ast*") == ["ast", "ast_tiny"]
     with pytest.raises(ValueError, match=r"mn99.*mn04.*cnn"):
@@ -34,6 +34,7 @@ def test_bad_configuration_names_file_and_key(tmp_path):
         ("mn01", 184),
         ("mn02", 224),
         ("mn04", 320),
+        ("mn04_b64", 320),
         ("mn05", 368),
         ("mn10", 600),
         ("mn20", 1072),

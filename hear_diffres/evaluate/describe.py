@@ -31,11 +31,14 @@ def tier_of(config: ModelConfig) -> str:
 
 
 def control_of(config: ModelConfig) -> str | None:
-    """What takes DiffRes's place in a configuration, or None.
+    """What takes DiffRes's place in a configuration, or None where nothing does, or where the tier is made that way.
 
     >>> control_of(get_config("mn10")), control_of(ModelConfig("a", 0.4, estimator="uniform"))
     (None, 'average pooling')
+    >>> control_of(get_config("mn04_b64"))
     """
+    if config.name in list_models() and get_config(config.name).compressor == config.compressor != "diffres":
+        return None
     if config.compressor != "diffres":
         named = {
             "longer_hop": HOP, "fewer_bands": BANDS, "identity": "all frames",
