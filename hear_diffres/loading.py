@@ -17,6 +17,7 @@ from .published import load_published, published_tier
 from .registry import build_network, get_config, takes_shipped_weights, vary
 
 _RANDOM_SEED = 0
+_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 def load_model(
@@ -31,6 +32,7 @@ def load_model(
     frontend: str | None = None,
     compressor: str | None = None,
     device: str | torch.device | None = None,
+    precision: str = "float32",
 ) -> HearModel:
     """A tier with weights, in evaluation mode.
 
@@ -50,9 +52,11 @@ def load_model(
         compressor: another one in place of DiffRes, e.g. "avg_pool" (`hear_diffres.compression.COMPRESSORS`). The
             backbone keeps its weights, which it has learned behind DiffRes.
         device: where to run. Default: the CPU.
+        precision: "bfloat16": the MobileNet's convolutions calculate in it where no gradients are asked for, which pays
+            for mn10 and wider on processors that multiply in it (docs/benchmarks.md). "float32": all as it is.
 
     Raises:
-        ValueError: unknown tier, embedding, budget, front end or compressor, rate outside `[0, 1)`.
+        ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`.
         WeightsError: the weights file is missing, damaged, or made for another network.
         ConfigError: EfficientAT's weights for a network that is no MobileNet.
 
@@ -66,6 +70,8 @@ def load_model(
         name, weights = published_tier(name), name
     config = vary(get_config(str(name)), frontend, compressor)
     parts = Embedding.parse(embedding)
+    if precision not in _PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         network = build_network(config, reduction, budget)
@@ -102,6 +108,7 @@ def load_model(
     if adapter is not None and not str(weights).endswith(".pt"):
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
     model = HearModel(network, config, parts, reduction, hop_ms)
+    network.inference_dtype = _PRECISIONS[precision]
     model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest
     model.eval()
     return model if device is None else model.to(device)

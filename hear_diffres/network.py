@@ -51,6 +51,7 @@ class Network(nn.Module):
         self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
         self._folded: dict[int, _Folded] = {}
+        self._inference_dtype: torch.dtype | None = None
 
     @property
     def mobilenet(self) -> MobileNet:
@@ -117,8 +118,21 @@ class Network(nn.Module):
             return None
         found = self._folded.get(index)
         if found is None or found.state() != found.made_at:
-            found = self._folded[index] = _Folded(backbone)
+            found = self._folded[index] = _Folded(backbone, self._inference_dtype)
         return found.backbone
+
+    @property
+    def inference_dtype(self) -> torch.dtype | None:
+        """What a MobileNet calculates in where no gradients are asked for; None: what its weights are.
+
+        `torch.bfloat16` halves the time of wide networks where the processor multiplies in it.
+        """
+        return self._inference_dtype
+
+    @inference_dtype.setter
+    def inference_dtype(self, dtype: torch.dtype | None) -> None:
+        self._inference_dtype = dtype
+        self.forget_folded()
 
     def forget_folded(self) -> None:
         """To be called when a layer was replaced by another after an inference; changed values are noticed."""
@@ -139,10 +153,10 @@ class Network(nn.Module):
 class _Folded:
     """A folded backbone, and what tells whether the network has changed since."""
 
-    def __init__(self, backbone: MobileNet):
+    def __init__(self, backbone: MobileNet, dtype: torch.dtype | None):
         self.tensors = folded_tensors(backbone)
         self.made_at = self.state()
-        self.backbone = FoldedMobileNet(backbone) if foldable(backbone) else None
+        self.backbone = FoldedMobileNet(backbone, dtype) if foldable(backbone) else None
 
     def state(self) -> tuple[int, ...]:
         """Changes in place raise a tensor's version; other storage has another address."""

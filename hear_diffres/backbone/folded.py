@@ -65,8 +65,13 @@ class FoldedConv:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, module: ConvNorm) -> FoldedConv:
-        """From a layer in evaluation mode; where it has a set of parameters per rate, from the current one."""
+    def of(cls, module: ConvNorm, dtype: torch.dtype | None = None) -> FoldedConv:
+        """From a layer in evaluation mode; where it has a set of parameters per rate, from the current one.
+
+        Args:
+            module: convolution, batch normalisation, activation.
+            dtype: to calculate in (default: the layer's).
+        """
         conv, weight = module.conv, module.conv.weight
         if isinstance(conv, RateStem):
             weight = conv.current_weight()
@@ -76,9 +81,10 @@ class FoldedConv:
         # In float64: a small variance must not cost digits.
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         bias = norm.bias.double() - norm.running_mean.double() * scale
-        folded = (weight.double() * scale[:, None, None, None]).to(weight.dtype)
+        dtype = weight.dtype if dtype is None else dtype
+        folded = (weight.double() * scale[:, None, None, None]).to(dtype)
         return cls(
-            folded.contiguous(memory_format=torch.channels_last), bias.to(weight.dtype), conv.kernel_size[0],
+            folded.contiguous(memory_format=torch.channels_last), bias.to(dtype), conv.kernel_size[0],
             conv.stride[0], conv.groups, _ACTS[type(module.act)],
         )  # fmt: skip
 
@@ -108,6 +114,8 @@ class FoldedMobileNet:
 
     Args:
         network: in evaluation mode.
+        dtype: of the convolutions and the maps between them; means, SE blocks and taps stay in the network's. Default:
+            the network's.
 
     >>> net = MobileNet(0.1).eval()
     >>> with torch.no_grad():
@@ -117,17 +125,21 @@ class FoldedMobileNet:
     True
     """
 
-    def __init__(self, network: MobileNet):
+    def __init__(self, network: MobileNet, dtype: torch.dtype | None = None):
         self.check_taps = network.check_taps
-        self.stem = FoldedConv.of(network.stem)
+        self.taps_dtype = network.stem.conv.weight.dtype
+        self.stem = FoldedConv.of(network.stem, dtype)
         self.blocks = [
             FoldedBlock(
-                None if block.expand is None else FoldedConv.of(block.expand), FoldedConv.of(block.depthwise),
-                block.se, FoldedConv.of(block.project), block.residual,
+                None if block.expand is None else FoldedConv.of(block.expand, dtype),
+                FoldedConv.of(block.depthwise, dtype),
+                block.se,
+                FoldedConv.of(block.project, dtype),
+                block.residual,
             )
             for block in network.stages
-        ]  # fmt: skip
-        self.last = FoldedConv.of(network.last)
+        ]
+        self.last = FoldedConv.of(network.last, dtype)
 
     @torch.no_grad()
     def __call__(
@@ -145,27 +157,27 @@ class FoldedMobileNet:
         mask = TimeMask.of(lengths, durations, x)
 
         def keep(name: str, sequence: Tensor) -> None:
-            out.sequences[name], out.strides[name], out.masks[name] = sequence, stride, mask
+            out.sequences[name], out.strides[name], out.masks[name] = sequence.to(self.taps_dtype), stride, mask
 
         stride = self.stem.stride
         if mask is not None and mask.mask is not None:
             x = x * mask.mask
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = self.stem(x.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last))
         mask = mask.strided(stride) if mask is not None else None
         if "block0" in wanted:
-            keep("block0", x if keep_frequency else x.mean(2))
+            keep("block0", x if keep_frequency else self._mean(x))
         for stage, block in enumerate(self.blocks, start=1):
             if len(out.sequences) == len(wanted):
                 return out
             h = x if block.expand is None else block.expand(x)
             if mask is not None and mask.mask is not None:
-                h = h * mask.mask
+                h = h * mask.mask.to(h.dtype)
             h = block.depthwise(h)
             stride *= block.depthwise.stride
             mask = mask.strided(block.depthwise.stride) if mask is not None else None
             if block.se is not None:
                 gate, squeezed = block.se.gate(h, mask, f"se{stage}" in wanted)
-                h *= gate
+                h *= gate.to(h.dtype)
                 if squeezed is not None:
                     keep(f"se{stage}", squeezed)
             h = block.project(h)
@@ -173,8 +185,11 @@ class FoldedMobileNet:
                 h += x
             x = h
             if f"block{stage}" in wanted:
-                keep(f"block{stage}", x if keep_frequency else x.mean(2))
+                keep(f"block{stage}", x if keep_frequency else self._mean(x))
         if len(out.sequences) < len(wanted):
             x = self.last(x)
-            keep("e1", x if keep_frequency else x.mean(2))
+            keep("e1", x if keep_frequency else self._mean(x))
         return out
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return x.mean(2, dtype=self.taps_dtype)

@@ -105,7 +105,7 @@ class SqueezeExcite(nn.Module):
 
         `fc1` is affine, so the time mean of the tapped sequence is the bottleneck vector itself.
         """
-        sequence = x.mean(2)
+        sequence = x.mean(2).to(self.fc1.weight.dtype)
         gate = torch.sigmoid(self.fc2(torch.relu(self.fc1(time_mean(sequence, mask)))))
         tapped = self.fc1(sequence.transpose(1, 2)).transpose(1, 2) if tap else None
         return gate[:, :, None, None], tapped

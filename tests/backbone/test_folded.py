@@ -158,3 +158,18 @@ def test_shipped_weights(reduction):
     for name, part in model.embedding_slices.items():
         scale = plain[:, part].abs().max()
         assert (folded[:, part] - plain[:, part]).abs().max() < 1e-4 * scale.clamp(min=1), name
+
+
+def test_bfloat16_gives_about_the_same_in_float32():
+    audio = 0.1 * torch.randn(2, 40_000)
+    model = load_model("mn04", embedding="block+e1")
+    exact = model.get_scene_embeddings(audio)
+    coarse = load_model("mn04", embedding="block+e1", precision="bfloat16").get_scene_embeddings(audio)
+    assert coarse.dtype == torch.float32 and not torch.equal(exact, coarse)
+    assert torch.cosine_similarity(exact, coarse).min() > 0.995
+    model.network.inference_dtype = torch.bfloat16
+    torch.testing.assert_close(model.get_scene_embeddings(audio), coarse)
+    stamps, _ = model.get_timestamp_embeddings(audio, torch.tensor([40_000, 900]))
+    assert stamps.dtype == torch.float32 and torch.isfinite(stamps).all()
+    with pytest.raises(ValueError, match=r"precision.*bfloat16.*float8"):
+        load_model("mn04", precision="float8")

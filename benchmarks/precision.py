@@ -1,0 +1,55 @@
+"""What bfloat16 buys and costs: time against float32, and how near the embeddings stay.
+
+    python -m benchmarks.precision
+
+One thread, scene embeddings of 10 s clips; the cosine is the smallest over eight synthesised clips.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from hear_diffres import list_models, load_model
+from hear_diffres.samples import make
+from hear_diffres.weights import shipped
+
+from .timing import compare
+
+KINDS = ("music", "speech", "rain", "alarm")
+
+
+def weights_of(tier: str) -> str | None:
+    """Random ones where none ship: good for the time, not for the cosine."""
+    return None if shipped(tier) else "random"
+
+
+def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)) -> dict[str, dict[str, float]]:
+    """Row name to milliseconds per clip in both, and the smallest cosine."""
+    torch.set_num_threads(1)
+    audio = torch.stack([torch.from_numpy(make(kind, seed, 10.0)) for kind in KINDS for seed in (1, 2)])
+    results = {}
+    for tier in tiers or tuple(list_models()):
+        for rate in rates:
+            models = {
+                name: load_model(tier, reduction=rate, precision=name, weights=weights_of(tier))
+                for name in ("float32", "bfloat16")
+            }
+            seconds = compare(
+                {name: lambda m=m: m.get_scene_embeddings(audio[:1]) for name, m in models.items()}, rounds=5
+            )
+            exact, coarse = (m.get_scene_embeddings(audio) for m in models.values())
+            cosine = float(torch.cosine_similarity(exact, coarse).min())
+            results[f"{tier}, {rate:.0%} removed"] = {k: 1e3 * v for k, v in seconds.items()} | {"cosine": cosine}
+    return results
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    lines = ["| | float32, ms | bfloat16, ms | ratio | smallest cosine |", "|---" * 5 + "|"]
+    for name, row in results.items():
+        ratio = row["float32"] / row["bfloat16"]
+        lines.append(f"| {name} | {row['float32']:.1f} | {row['bfloat16']:.1f} | {ratio:.2f} x | {row['cosine']:.5f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(run()))
