@@ -9,7 +9,9 @@ from ..frontend.stft import CONTEXT_FRAMES
 from .graph import Graph
 
 
-def emphasised(g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: str) -> tuple[str, str]:
+def emphasised(
+    g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: str, limit: str
+) -> tuple[str, str]:
     """A quarter of the emphasised signal with its ends reflected, and its number of frames.
 
     A quarter, because the difference of two huge samples overflows; to divide by a power of two changes no digit.
@@ -18,6 +20,7 @@ def emphasised(g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: st
         g: the graph.
         audio: `[B, n]`, a whole signal or, without its start or its end, samples cut out with `chunk_samples`.
         frontend: whose constants are used.
+        limit: int64 scalar, the most frames wanted.
         at_start, at_end: int64 scalars, 1 where the audio holds the signal's first or last sample.
 
     Returns:
@@ -40,7 +43,7 @@ def emphasised(g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: st
     # With the end, every hop that holds a sample has a frame; `given` counts the sample that pre-emphasis drops.
     at_frame_0 = g.op("Sub", g.op("Sub", g.op("Add", given, left), skipped), n_fft // 2 + 1)
     to_end = g.op("Add", g.op("Div", at_frame_0, hop), 1)
-    n_frames = g.op("Where", g.op("Equal", at_end, 1), to_end, whole)
+    n_frames = g.op("Min", g.op("Where", g.op("Equal", at_end, 1), to_end, whole), limit)
 
     needed = g.op("Add", g.op("Mul", g.op("Sub", n_frames, 1), hop), n_fft)
     right = g.op("Max", g.op("Sub", needed, inside), 0)

@@ -23,6 +23,8 @@ Value = str | int | float | Sequence[int] | np.ndarray
 class Graph:
     """Nodes and constants as they are added.
 
+    With `single`, what is asked for as float64 becomes float32, for runtimes that know nothing else.
+
     Graphs that become parts of one need a prefix each, so that no name means two things.
 
     A value is the name of a tensor, or a number or array that becomes a constant: whole numbers int64, others float32.
@@ -35,7 +37,7 @@ class Graph:
     ['Mul', 'Identity']
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", single: bool = False) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
@@ -43,6 +45,8 @@ class Graph:
         self._initialisers: list[onnx.TensorProto] = []
         self._scope: list[str] = [prefix] if prefix else []
         self._count = 0
+        self.single = single
+        self.int8_weights = False  # of linear layers
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -55,15 +59,20 @@ class Graph:
         self._count += 1
         return "/".join([*self._scope, f"{kind}_{self._count}"])
 
+    def _dtype(self, name: str) -> int:
+        return _DTYPES["float" if self.single and name == "double" else name]
+
     def constant(self, value: Value) -> str:
         """The name of a constant; equal ones are stored once."""
         array = np.asarray(value)
         if not isinstance(value, np.ndarray):
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        if self.single and array.dtype == np.float64:
+            array = array.astype(np.float32)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = self._name("constant")
-            self._initialisers.append(numpy_helper.from_array(np.ascontiguousarray(array), self._constants[key]))
+            self._initialisers.append(numpy_helper.from_array(np.array(array, order="C"), self._constants[key]))
         return self._constants[key]
 
     def op(self, kind: str, *inputs: Value, **attributes: Any) -> str:
@@ -85,7 +94,7 @@ class Graph:
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str], default: np.ndarray | None = None) -> str:
         """Declare an input; one with a default need not be given."""
-        self.inputs.append(helper.make_tensor_value_info(name, _DTYPES[dtype], shape))
+        self.inputs.append(helper.make_tensor_value_info(name, self._dtype(dtype), shape))
         if default is not None:
             self._initialisers.append(numpy_helper.from_array(default, name))
         return name
@@ -93,7 +102,7 @@ class Graph:
     def output(self, name: str, value: str, dtype: str, shape: Sequence[int | str] | None) -> None:
         """Declare an output."""
         self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output/{name}"))
-        self.outputs.append(helper.make_tensor_value_info(name, _DTYPES[dtype], shape))
+        self.outputs.append(helper.make_tensor_value_info(name, self._dtype(dtype), shape))
 
     def proto(self, name: str = "main") -> onnx.GraphProto:
         """The graph."""
@@ -108,7 +117,7 @@ class Graph:
 
     def dim(self, x: str, axis: int) -> str:
         """Size of an axis, int64 scalar."""
-        return self.op("Squeeze", self.op("Shape", x, start=axis, end=axis + 1))
+        return self.op("Squeeze", self.op("Shape", x, start=axis, end=axis + 1), [0])
 
     def slice(self, x: str, axis: int, start: Value, stop: Value, step: int = 1) -> str:
         """`x[start:stop:step]` of an axis; bounds are numbers or int64 scalars."""
@@ -133,7 +142,7 @@ class Graph:
 
     def cast(self, x: str, dtype: str) -> str:
         """To "float", "double" or "int64"."""
-        return self.op("Cast", x, to=_DTYPES[dtype])
+        return self.op("Cast", x, to=self._dtype(dtype))
 
     def arange(self, count: str) -> str:
         """`0 .. count - 1`, int64."""
@@ -158,7 +167,15 @@ class Graph:
         """Mean over axes."""
         return self.op("ReduceMean", x, list(axes), keepdims=int(keep))
 
+    def _stored(self, weight: np.ndarray) -> str:
+        """A matrix, or with `int8_weights` what becomes of it: a byte per entry and a scale per column."""
+        if not self.int8_weights:
+            return self.constant(weight)
+        scale = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
+        steps = np.round(weight / scale).astype(np.int8)
+        return self.op("DequantizeLinear", steps, scale, np.zeros(len(scale), np.int8), axis=1)
+
     def linear(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None) -> str:
         """`x @ weight.T + bias`, `weight` as in `torch.nn.Linear`."""
-        out = self.op("MatMul", x, np.ascontiguousarray(weight.T))
+        out = self.op("MatMul", x, self._stored(np.ascontiguousarray(weight.T)))
         return out if bias is None else self.op("Add", out, bias)

@@ -75,7 +75,7 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
     times = g.op("Mul", g.op("Add", g.reshape(centre, batch, n_blocks, most), _column(g, start)), compressor.frame_ms)
 
     total = g.sum(g.reshape(bins, batch, n_blocks), 1)
-    total = g.op("Squeeze", g.slice(total, 0, 0, 1))
+    total = g.op("Squeeze", g.slice(total, 0, 0, 1), [0])
 
     def clip(x: str, *shape: int) -> str:  # full blocks have equally many bins: those of a clip are contiguous
         return g.slice(g.reshape(x, batch, -1, *shape), 1, 0, total)

@@ -19,9 +19,6 @@ from .graph import Graph, Value
 from .moments import averaging, frame_times
 from .spectrum import log_mel, window_span
 
-FORMAT_VERSION = 1  # of inputs, outputs and metadata, see `runtime.metadata`
-
-
 def check_exportable(model: HearModel) -> None:
     """Raise ConfigError, saying what is in the way, unless the graph below is what the model computes."""
     network = model.network
@@ -43,13 +40,18 @@ def check_exportable(model: HearModel) -> None:
         raise ConfigError(f"{model.config.name} cannot be exported: {'; '.join(wrong)}")
 
 
-def chunk_graph(model: HearModel) -> onnx.ModelProto:
+def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = False) -> onnx.ModelProto:
     """The network on one chunk.
 
     Inputs: `chunk_samples` as `spectrum.log_mel` takes them, `chunk_frames`, `chunk_times` `[G]` milliseconds from the
     first frame and their distance `chunk_hop_ms`. Outputs: `chunk_scene` `[B, D]` and `chunk_stamps` `[B, G, D]`.
+
+    Args:
+        model: whose weights and settings are used.
+        single: nothing in float64, for runtimes that have none.
+        int8_weights: store the weights of the backbone's linear layers as int8; they are still computed in float32.
     """
-    g, network, embedding = Graph(), model.network, model.embedding
+    g, network, embedding = Graph(single=single), model.network, model.embedding
     frontend, compressor, backbone = network.frontend, network.compressor, network.mobilenet
     assert isinstance(frontend, LogMel) and isinstance(compressor, DiffRes)
     samples = g.input("chunk_samples", "float", ["batch", "n"])
@@ -75,6 +77,7 @@ def chunk_graph(model: HearModel) -> onnx.ModelProto:
             average, largest, code = merged.channels
             parts = [g.unsqueeze(x, 1) for x in (normalise(average), normalise(largest), code)]
             picture = g.transpose(g.op("Concat", *parts, axis=1), 0, 1, 3, 2)
+        g.int8_weights = int8_weights
         rate = nearest_rate(network._rates, model.reduction) if network._rates else None
         features = layers.run(g, picture, merged.durations, backbone, taps, rate)
         with g.scope("embedding"):
@@ -107,33 +110,45 @@ def _join(g: Graph, model: HearModel, vectors: dict[str, str]) -> str:
     return parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=-1)
 
 
-def whole_graph(model: HearModel, chunk: onnx.ModelProto, defaults: bool = True, loop: bool = True) -> onnx.ModelProto:
+def samples_graph(model: HearModel) -> onnx.ModelProto:
+    """`audio` of at most one chunk to the `chunk_samples` and `chunk_frames` of `chunk_graph`."""
+    g, frontend = Graph(), model.frontend
+    assert isinstance(frontend, LogMel)
+    one = g.constant(1)
+    signal, n_frames = emphasised(g, g.input("audio", "float", ["batch", "samples"]), frontend, one, one, g.constant(2**62))
+    g.output("chunk_samples", _window(g, frontend, signal, 0, n_frames), "float", ["batch", "n"])
+    g.output("chunk_frames", n_frames, "int64", [])
+    return g.model("samples")
+
+
+def whole_graph(model: HearModel, chunk: onnx.ModelProto, *, plain: bool = False) -> onnx.ModelProto:
     """The graph around that of a chunk.
 
     Inputs: `audio` `[B, n]`; `at_start` and `at_end`, int64, 0 where the audio is a piece cut out of a longer signal with
-    `chunk_samples` and does not hold its first or last sample; `hop_ms`, double, distance of timestamps, 0 for none;
+    `chunk_samples` and does not hold its first or last sample; `max_frames`, int64, to leave out what follows; `hop_ms`, double, distance of timestamps, 0 for none;
     `grid` `[G]` float, their milliseconds from the first frame, or empty for 0, hop, 2 hop ... up to the end.
 
     Args:
         model: the model.
         chunk: `chunk_graph`, or the same quantised.
-        defaults: all inputs but `audio` need not be given.
-        loop: signals of several chunks are embedded chunk by chunk; otherwise the caller sees to that.
+        plain: without defaults, without float64, and without the loop over the chunks of a long signal, which the
+            caller then gives one by one; for OpenVINO, which knows no optional inputs and is slow in loops.
     """
     frontend = model.frontend
     assert isinstance(frontend, LogMel)
-    g = Graph("edges")
+    g = Graph("edges", single=plain)
     audio = g.input("audio", "float", ["batch", "samples"])
 
     def option(name: str, dtype: str, value: np.ndarray) -> str:
         shape = ["times"] if value.ndim else []
-        return g.input(name, dtype, shape, value if defaults else None)
+        return g.input(name, dtype, shape, None if plain else value)
 
     at_start, at_end = (option(name, "int64", np.array(1, np.int64)) for name in ("at_start", "at_end"))
-    hop_ms = option("hop_ms", "double", np.array(0.0))
+    hop_ms = option("hop_ms", "double", np.zeros(()))
     times = _grid(g, model, audio, at_start, option("grid", "float", np.zeros(0, np.float32)), hop_ms)
-    signal, n_frames = emphasised(g, audio, frontend, at_start, at_end)
-    if loop:
+    limit = option("max_frames", "int64", np.array(2**62, np.int64))
+    signal, n_frames = emphasised(g, audio, frontend, at_start, at_end, limit)
+    if not plain:
         scene, stamps = _loop(g, model, chunk.graph, signal, n_frames, times, hop_ms)
     else:
         _chunk(g, frontend, chunk.graph, signal, 0, n_frames, times, hop_ms)
@@ -150,7 +165,7 @@ def _grid(g: Graph, model: HearModel, audio: str, at_start: str, grid: str, hop_
     context = frontend.n_fft // 2 + CONTEXT_FRAMES * frontend.hop_length
     before = g.op("Mul", g.op("Sub", 1, at_start), context)
     since = g.cast(g.op("Sub", g.dim(audio, 1), before), "double")
-    wanted = g.op("Greater", hop_ms, np.array(0.0))
+    wanted = g.op("Greater", hop_ms, np.zeros(()))
     hop = g.op("Where", wanted, hop_ms, np.array(1.0))
     steps = g.op("Div", g.op("Mul", since, np.array(1000 / frontend.sample_rate)), hop)
     count = g.op("Add", g.cast(g.op("Floor", g.op("Add", steps, np.array(1e-9))), "int64"), 1)
@@ -163,14 +178,18 @@ def _chunk(
     g: Graph, frontend: LogMel, chunk: onnx.GraphProto, signal: str, first: Value, n_frames: str, times: str, hop: str
 ) -> None:
     """Add `chunk` for frames `first ...` of the reflected signal; times are those from the first frame."""
-    left, span = window_span(frontend)
-    start = g.op("Add", g.op("Mul", first, frontend.hop_length), left)
-    length = g.op("Add", g.op("Mul", g.op("Sub", n_frames, 1), frontend.hop_length), span)
-    g.name(g.slice(signal, 1, start, g.op("Add", start, length)), "chunk_samples")
+    g.name(_window(g, frontend, signal, first, n_frames), "chunk_samples")
     g.name(n_frames, "chunk_frames")
     g.name(g.cast(times, "float"), "chunk_times")
     g.name(g.cast(hop, "float"), "chunk_hop_ms")
     g.include(chunk)
+
+
+def _window(g: Graph, frontend: LogMel, signal: str, first: Value, n_frames: str) -> str:
+    left, span = window_span(frontend)
+    start = g.op("Add", g.op("Mul", first, frontend.hop_length), left)
+    length = g.op("Add", g.op("Mul", g.op("Sub", n_frames, 1), frontend.hop_length), span)
+    return g.slice(signal, 1, start, g.op("Add", start, length))
 
 
 def _loop(
