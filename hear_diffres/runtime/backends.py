@@ -75,8 +75,8 @@ class OpenVinoBackend(Backend):
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except Exception as error:
             raise ModelFileError(f"{path}: OpenVINO cannot read it ({error})") from error
-        names = [port.get_any_name() for port in model.inputs], [port.get_any_name() for port in model.outputs]
-        _check_names(path, *names)
+        inputs, outputs = ([name for port in ports for name in port.names] for ports in (model.inputs, model.outputs))
+        _check_names(path, inputs, outputs)
 
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
         self._request.infer(
