@@ -1,0 +1,53 @@
+"""The command for those who take a model off PyTorch: export."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import HearDiffResError
+from .common import Adapter, EmbeddingName, Reduction, Weights, app, fail
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Tier, as `hear-diffres models` lists them, or EfficientAT's .pt file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: NAME.onnx, or for OpenVINO NAME.xml.")],
+    format: Annotated[str, typer.Option(help="onnx or openvino.")] = "onnx",
+    reduction: Reduction = 0.5,
+    embedding: EmbeddingName = "block+mels",
+    int8: Annotated[bool, typer.Option("--int8", help="Compute the backbone in int8 (needs --calibrate).")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Folder of audio of the kind to be embedded: the int8 ranges are measured on it.")
+    ] = None,
+    weights: Weights = None,
+    adapter: Adapter = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+) -> None:
+    """Write a model as one graph from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
+
+    Batch and length are free; reduction and embedding are fixed in the file. The ONNX file runs wherever ONNX Runtime
+    does: its only input that must be given is `audio`, 32 kHz mono float32 `[n_sounds, n_samples]`.
+    """
+    from ..errors import UntrainedWeightsWarning
+    from ..export import export_model
+    from ..loading import load_model
+
+    if output.exists() and not overwrite:
+        raise fail(f"{output} is there already; use --overwrite, or another name")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UntrainedWeightsWarning)
+        try:
+            net = load_model(model, reduction=reduction, embedding=embedding, weights=weights, adapter=adapter)
+            path = export_model(net, output, format, int8=int8, calibrate=calibrate)
+        except (HearDiffResError, ImportError, ValueError, TypeError, OSError, UntrainedWeightsWarning) as error:
+            raise fail(error) from error
+    files = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    typer.echo(
+        f"{path}: {model}, {embedding}, {net.reduction:.0%} of the frames removed, {'int8' if int8 else 'float32'}, "
+        f"{size:.2f} MB"
+    )

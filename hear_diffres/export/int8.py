@@ -1,0 +1,91 @@
+"""Static int8: ranges of activations measured on real audio, weights per channel.
+
+The backbone's convolutions compute in int8 (`QDQ`, by ONNX Runtime's quantiser); its linear layers store int8 weights. The
+front end, DiffRes and the averages over time stay float32: they cost little, and their logarithms span far more than
+eight bits.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..archive import find_audio
+from ..audio import read_audio
+from ..errors import AudioFileError, ConfigError
+from ..hear import CHUNK_SECONDS, HearModel
+from .layers import SCOPE
+from .model import chunk_graph, samples_graph
+
+MAX_CLIPS = 128  # enough: the ranges hardly change after a few dozen
+
+
+def calibration_clips(folder: Path, sample_rate: int, count: int = MAX_CLIPS) -> list[np.ndarray]:
+    """The first 10 s of up to `count` audio files of a folder, evenly spread over its files.
+
+    Raises:
+        ConfigError: none can be read.
+    """
+    files = find_audio([folder])
+    picked = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, count).round().astype(int))]
+    clips = []
+    for file in picked:
+        try:
+            clips.append(read_audio(file)[: CHUNK_SECONDS * sample_rate])
+        except AudioFileError:
+            continue
+    if not clips:
+        raise ConfigError(f"{folder}: no audio to calibrate on could be read")
+    return clips
+
+
+def quantised_chunk(model: HearModel, clips: list[np.ndarray], *, single: bool = False) -> onnx.ModelProto:
+    """`chunk_graph` with the backbone in int8.
+
+    Args:
+        model: the model.
+        clips: float32 samples of at most 10 s each, of the kind to be embedded.
+        single: as `chunk_graph`.
+    """
+    from onnxruntime import quantization
+
+    plain = chunk_graph(model, single=single, int8_weights=True)
+    convolutions = [n.name for n in plain.graph.node if n.op_type == "Conv" and n.name.startswith(f"{SCOPE}/Conv")]
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(plain, source)
+        quantization.quantize_static(
+            str(source), str(target), _reader(model, clips),
+            quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+            nodes_to_quantize=convolutions, op_types_to_quantize=["Conv"],
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )  # fmt: skip
+        return onnx.load(target)
+
+
+def _reader(model: HearModel, clips: list[np.ndarray]) -> object:
+    """What the quantiser asks for inputs of `chunk_graph`."""
+    import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader
+
+    cut = onnxruntime.InferenceSession(samples_graph(model).SerializeToString(), providers=["CPUExecutionProvider"])
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._inputs = self._all()
+
+        def _all(self) -> Iterator[dict[str, np.ndarray]]:
+            rest = {"chunk_times": np.zeros(1, np.float32), "chunk_hop_ms": np.array(50, np.float32)}
+            for clip in clips:
+                samples, frames = cut.run(["chunk_samples", "chunk_frames"], {"audio": clip[None]})
+                yield {"chunk_samples": samples, "chunk_frames": np.array(frames), **rest}
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self._inputs, None)
+
+    return Reader()

@@ -1,0 +1,124 @@
+"""From a model to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..hear import HearModel
+from ..runtime.metadata import FORMAT, Metadata
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+def export_model(
+    model: HearModel,
+    path: str | Path,
+    format: str = "onnx",
+    *,
+    int8: bool = False,
+    calibrate: str | Path | None = None,
+) -> Path:
+    """Write the model as one graph from waveform to embeddings, at the model's reduction rate and embedding.
+
+    `docs/export.md` says what the graph's inputs and outputs are.
+
+    Args:
+        model: a MobileNet tier behind DiffRes in "block" budget.
+        path: `.onnx`, or for OpenVINO `.xml` (its weights go beside it, `.bin`).
+        format: "onnx" or "openvino".
+        int8: compute the backbone in int8.
+        calibrate: folder of audio of the kind to be embedded; needed for int8.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: a model that cannot be exported, another suffix than the format's, or int8 without audio.
+        ImportError: packages of the extra `export` or `openvino` are not installed.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise ConfigError(f"format must be {' or '.join(FORMATS)}, got {format!r}")
+    if path.suffix != FORMATS[format]:
+        raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
+    if int8 and calibrate is None:
+        raise ConfigError("int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)")
+    if calibrate is not None and not int8:
+        raise ConfigError("calibrate is for int8")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent}: no such folder")
+    _need("onnx", "export")
+    if int8:
+        _need("onnxruntime", "export")
+    if format == "openvino":
+        _need("openvino", "openvino")
+    from .model import check_exportable, chunk_graph, whole_graph
+
+    check_exportable(model)
+    model = model.cpu()
+    if int8:
+        from .int8 import calibration_clips, quantised_chunk
+
+        clips = calibration_clips(Path(str(calibrate)), model.sample_rate)
+        chunk = quantised_chunk(model, clips, single=format == "openvino")
+    else:
+        chunk = chunk_graph(model, single=format == "openvino")
+    strings = metadata(model, "int8" if int8 else "float32").to_strings()
+    if format == "onnx":
+        _save_onnx(whole_graph(model, chunk), path, strings)
+    else:
+        from .openvino import save_openvino
+
+        save_openvino(whole_graph(model, chunk, plain=True), path, strings)
+    return path
+
+
+def metadata(model: HearModel, precision: str) -> Metadata:
+    """What the file says about itself."""
+    from .. import __version__
+    from ..frontend import LogMel
+    from ..frontend.stft import CONTEXT_FRAMES
+
+    frontend = model.frontend
+    assert isinstance(frontend, LogMel)
+    source = model.weights_source if model.weights_source in ("shipped", "random") else Path(model.weights_source).name
+    return Metadata(
+        format=FORMAT, model=model.config.name, embedding=str(model.embedding), reduction=model.reduction,
+        embedding_size=model.scene_embedding_size, sample_rate=model.sample_rate, hop_length=frontend.hop_length,
+        n_fft=frontend.n_fft, context_frames=CONTEXT_FRAMES, chunk_frames=model.chunk_frames, precision=precision,
+        weights=source, weights_sha256=model.weights_sha256, adapter_sha256=model.adapter_sha256,
+        package=f"hear_diffres {__version__}",
+    )  # fmt: skip
+
+
+def _need(package: str, extra: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(f"export needs {package}: pip install 'hear-diffres[{extra}]'")
+
+
+def _save_onnx(model: onnx.ModelProto, path: Path, strings: dict[str, str]) -> None:
+    import onnx
+
+    model.producer_name, model.producer_version = "hear_diffres", strings["hear_diffres.package"].split()[-1]
+    onnx.helper.set_model_props(model, strings)
+    onnx.checker.check_model(model)
+    whole(path, lambda part: onnx.save(model, part))
+
+
+def whole(path: Path, save: Callable[[Path], object]) -> None:
+    """Write under another name first, so that there is never half a file."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        save(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

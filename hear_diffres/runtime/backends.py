@@ -1,0 +1,108 @@
+"""What runs an exported file: ONNX Runtime, or OpenVINO."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ModelFileError
+
+SCENE, TIMESTAMPS = "scene_embeddings", "timestamp_embeddings"
+INPUTS = ("audio", "at_start", "at_end", "max_frames", "hop_ms", "grid")
+
+
+class Backend(ABC):
+    """An open file.
+
+    Attributes:
+        name: of what runs it.
+        strings: the file's metadata.
+    """
+
+    name: str
+    strings: Mapping[str, str]
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+        """One of the two outputs."""
+
+
+class OnnxBackend(Backend):
+    """A `.onnx` file in ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int | None):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(f"{path}: needs onnxruntime; install hear-diffres[runtime]") from error
+        self.name = f"ONNX Runtime {onnxruntime.__version__}"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3  # it warns of every input that has a default
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common base
+            raise ModelFileError(f"{path}: ONNX Runtime cannot read it ({error})") from error
+        self.strings = self._session.get_modelmeta().custom_metadata_map
+        inputs = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
+        _check_names(path, [i.name for i in inputs], [o.name for o in self._session.get_outputs()])
+
+    def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+        result: np.ndarray = self._session.run([output], dict(inputs))[0]
+        return result
+
+
+class OpenVinoBackend(Backend):
+    """A `.xml` file (beside it the `.bin` with its weights) in OpenVINO on the CPU."""
+
+    def __init__(self, path: Path, threads: int | None):
+        try:
+            import openvino
+        except ImportError as error:
+            raise ImportError(f"{path}: needs openvino; install hear-diffres[openvino]") from error
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]}"
+        core = openvino.Core()
+        # Half precision, its default where the processor has it, would cost three digits.
+        settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = core.read_model(path)
+            self.strings = {key: value.astype(str) for key, value in model.get_rt_info().items() if "." in key}
+            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        except Exception as error:
+            raise ModelFileError(f"{path}: OpenVINO cannot read it ({error})") from error
+        inputs, outputs = ([name for port in ports for name in port.names] for ports in (model.inputs, model.outputs))
+        _check_names(path, inputs, outputs)
+
+    def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+        self._request.infer(
+            {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in inputs.items()}
+        )
+        result: np.ndarray = self._request.get_tensor(output).data.copy()
+        return result
+
+
+def _check_names(path: Path, inputs: list[str], outputs: list[str]) -> None:
+    missing = [name for name in INPUTS if name not in inputs] + [n for n in (SCENE, TIMESTAMPS) if n not in outputs]
+    if missing:
+        raise ModelFileError(f"{path}: its graph lacks {', '.join(missing)}; not written by `hear-diffres export`?")
+
+
+def open_file(path: str | Path, threads: int | None) -> Backend:
+    """The backend for a file, by its suffix.
+
+    Raises:
+        ModelFileError: no such file, not a readable one, or of another kind.
+        ImportError: what runs it is not installed.
+    """
+    path = Path(path)
+    kinds: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {".onnx": OnnxBackend, ".xml": OpenVinoBackend}
+    if path.suffix not in kinds:
+        raise ModelFileError(f"{path}: must be an exported {' or '.join(kinds)} file")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file")
+    return kinds[path.suffix](path, threads)

@@ -1,0 +1,162 @@
+"""An exported model that embeds: the HEAR interface on numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .backends import SCENE, TIMESTAMPS, Backend, open_file
+from .chunks import Chunk, Times, plan
+from .metadata import Metadata
+
+# Sounds run together are so many that this is not exceeded: more gain nothing on a CPU and take memory.
+_BATCH_SAMPLES = 2**20
+
+
+def load_model(path: str | Path, *, hop_ms: float = 50.0, threads: int | None = None) -> RuntimeModel:
+    """Open a file that `hear-diffres export` wrote.
+
+    Args:
+        path: `.onnx` (ONNX Runtime) or `.xml` (OpenVINO).
+        hop_ms: time between timestamp embeddings, milliseconds.
+        threads: of the network. Default: one per core.
+
+    Raises:
+        ModelFileError: no such file, or not such a file; the message names the fault.
+        ImportError: what runs the file is not installed.
+        ValueError, TypeError: `hop_ms` or `threads` out of range.
+    """
+    if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float):
+        raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
+    if not 1 <= hop_ms <= 10_000:
+        raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be >= 1, got {threads}")
+    return RuntimeModel(open_file(path, threads), Path(path), float(hop_ms))
+
+
+def get_scene_embeddings(audio: np.ndarray, model: RuntimeModel) -> np.ndarray:
+    """`RuntimeModel.get_scene_embeddings`."""
+    return model.get_scene_embeddings(audio)
+
+
+def get_timestamp_embeddings(audio: np.ndarray, model: RuntimeModel) -> tuple[np.ndarray, np.ndarray]:
+    """`RuntimeModel.get_timestamp_embeddings`."""
+    return model.get_timestamp_embeddings(audio)
+
+
+def check_audio(audio: np.ndarray) -> None:
+    """Raise TypeError or ValueError unless `audio` is `[n_sounds, n_samples]` float32, finite and not empty."""
+    if not isinstance(audio, np.ndarray):
+        raise TypeError(f"audio must be a numpy array, got {type(audio).__name__}")
+    if audio.dtype != np.float32:
+        raise TypeError(f"audio must be float32 in [-1, 1], got {audio.dtype}")
+    if audio.ndim != 2:
+        raise ValueError(f"audio must be (n_sounds, n_samples), got shape {audio.shape}")
+    if 0 in audio.shape:
+        raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {audio.shape}")
+    good = np.isfinite(audio).all(axis=1)
+    if not good.all():
+        raise ValueError(f"audio must be finite; NaN or infinity in sounds {np.flatnonzero(~good)[:10].tolist()}")
+
+
+class RuntimeModel:
+    """Made by `load_model`. Clips longer than 10 s are embedded in chunks, memory does not grow with length.
+
+    Attributes:
+        metadata: what the file says about itself.
+        backend: what runs it, e.g. "ONNX Runtime 1.31.1".
+        hop_ms: time between timestamp embeddings, milliseconds.
+        sample_rate: Hz.
+        scene_embedding_size, timestamp_embedding_size: length of a vector.
+    """
+
+    def __init__(self, backend: Backend, path: Path, hop_ms: float):
+        self._backend, self.backend, self.hop_ms = backend, backend.name, hop_ms
+        self.metadata = Metadata.from_strings(backend.strings, path)
+        self.sample_rate = self.metadata.sample_rate
+        self.scene_embedding_size = self.timestamp_embedding_size = self.metadata.embedding_size
+
+    def get_scene_embeddings(self, audio: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """One vector per sound.
+
+        Args:
+            audio: `[n_sounds, n_samples]` float32, mono, 32 kHz, full scale 1; any length from one sample.
+            lengths: `[n_sounds]` valid samples where sounds of different lengths are padded to one array.
+
+        Returns:
+            `[n_sounds, scene_embedding_size]` float32.
+
+        Raises:
+            TypeError: not a float32 array.
+            ValueError: wrong rank, empty, or not finite.
+        """
+        check_audio(audio)
+        out = np.zeros((len(audio), self.scene_embedding_size), np.float32)
+        for rows, sounds in self._groups(audio, lengths):
+            total = 0
+            for chunk in plan(sounds.shape[1], self.metadata):
+                vectors = self._run(sounds, chunk, np.zeros(0, np.float32), SCENE)
+                out[rows] += vectors * np.float32(chunk.last - chunk.first)
+                total = chunk.last
+            out[rows] /= total
+        return out
+
+    def get_timestamp_embeddings(
+        self, audio: np.ndarray, lengths: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A vector every `hop_ms`.
+
+        Args:
+            audio, lengths: as `get_scene_embeddings`. With `lengths`, times beyond a sound's own end repeat its end.
+
+        Returns:
+            `[n_sounds, n_timestamps, timestamp_embedding_size]` float32, and timestamps `[n_sounds, n_timestamps]`
+            float32: milliseconds, 0, hop, 2 hop ... up to the end.
+
+        Raises:
+            TypeError, ValueError: as `get_scene_embeddings`.
+        """
+        check_audio(audio)
+        times = Times(self.hop_ms, self.metadata)
+        milliseconds = times.all(audio.shape[1])
+        out = np.zeros((len(audio), len(milliseconds), self.timestamp_embedding_size), np.float32)
+        for rows, sounds in self._groups(audio, lengths):
+            n = sounds.shape[1]
+            for chunk in plan(n, self.metadata):
+                first, last, grid = times.of(chunk, n)
+                if last > first:
+                    out[rows, first:last] = self._run(sounds, chunk, grid, TIMESTAMPS)
+            out[rows, times.count(n) :] = out[rows, times.count(n) - 1][:, None]
+        return out, np.tile(milliseconds, (len(audio), 1))
+
+    def _groups(self, audio: np.ndarray, lengths: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows of one length and their sounds, not too many at once."""
+        n = audio.shape[1]
+        if lengths is None:
+            lengths = np.full(len(audio), n)
+        if lengths.shape != (len(audio),) or lengths.dtype.kind not in "iu":
+            raise ValueError(f"lengths must be an integer array of shape ({len(audio)},)")
+        if ((lengths < 1) | (lengths > n)).any():
+            raise ValueError(f"lengths must lie in 1..{n}, got {lengths.tolist()}")
+        longest_chunk = self.metadata.chunk_frames * self.metadata.hop_length
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            count = max(1, _BATCH_SAMPLES // int(min(length, longest_chunk)))
+            for start in range(0, len(rows), count):
+                group = rows[start : start + count]
+                yield group, audio[group, :length]
+
+    def _run(self, sounds: np.ndarray, chunk: Chunk, grid: np.ndarray, output: str) -> np.ndarray:
+        n = sounds.shape[1]
+        inputs = {
+            "audio": np.ascontiguousarray(sounds[:, chunk.start : chunk.stop]),
+            "at_start": np.array(int(chunk.first == 0), np.int64),
+            "at_end": np.array(int(chunk.stop == n), np.int64),
+            "max_frames": np.array(chunk.last - chunk.first, np.int64),
+            "hop_ms": np.array(self.hop_ms if output == TIMESTAMPS else 0.0),
+            "grid": grid,
+        }
+        return self._backend.run(inputs, output)
