@@ -197,7 +197,7 @@ def test_bad_chunks_are_refused(chunk_seconds, error):
 
 def test_chunks_without_blocks_are_whole_frames():
     assert load_model("mn01", weights="random", budget="clip", chunk_seconds=1.1).chunk_frames == 110
-    with pytest.raises(ValueError, match="frames of 0.01 s"):
+    with pytest.raises(ValueError, match=r"frames of 0\.01 s"):
         load_model("mn01", weights="random", budget="clip", chunk_seconds=1.234_5)
     assert model(2).chunk_seconds == 2 and load_model("mn01", weights="random").chunk_seconds == 10
 
