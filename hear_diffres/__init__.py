@@ -13,9 +13,10 @@ from .compression import DiffRes
 from .hear import HearModel
 from .loading import load_model
 from .registry import list_baselines, list_models
+from .streaming import Streamer
 
 __version__ = "0.1.0"
-__all__ = ["DiffRes", "HearModel", "__version__", "list_baselines", "list_models", "load_model"]
+__all__ = ["DiffRes", "HearModel", "Streamer", "__version__", "list_baselines", "list_models", "load_model"]
 
 # What makes `importlib.import_module("hear_diffres.mn04_all_se")` work; see `modules`.
 _modules.install()

@@ -15,6 +15,10 @@ from .chunking import Chunk, cut
 from .errors import AudioFileError
 from .hear import HearModel
 from .parts import PartWriter
+from .readahead import ReadAhead
+
+_Piece = tuple[Chunk, np.ndarray, bool]  # as `cut` gives them
+WORKERS = 2  # as many files are decoded at once unless told otherwise
 
 
 def find_audio(paths: Iterable[str | Path]) -> list[Path]:
@@ -104,15 +108,19 @@ class Embedder:
         self.batch_seconds, self.on_finish = batch_seconds, on_finish
         self.queue: list[_Item] = []
 
-    def add(self, path: Path) -> None:
+    def add(self, name: str, pieces: Iterable[_Piece]) -> None:
         """Queue a file's chunks, running batches as they fill.
+
+        Args:
+            name: of the file.
+            pieces: what `cut` gives of it.
 
         Raises:
             AudioFileError: the file is bad; nothing of it is kept.
         """
-        file = _File(str(path))
+        file = _File(name)
         try:
-            for chunk, samples, last in cut(read_blocks(path), self.model.frontend, self.model.chunk_frames):
+            for chunk, samples, last in pieces:
                 file.samples = chunk.start + len(samples)
                 self.queue.append(_Item(file, chunk, self._picture(file, chunk, samples), last))
                 frame_seconds = self.model.config.frame_ms / 1000
@@ -203,6 +211,7 @@ def embed_files(
     *,
     timestamps: bool = False,
     batch_seconds: float = 120.0,
+    workers: int = WORKERS,
     metadata: dict[str, str] | None = None,
     progress: Callable[[str, float, str | None], None] | None = None,
 ) -> Report:
@@ -217,12 +226,19 @@ def embed_files(
         model: what embeds.
         timestamps: one row per time step instead of one per file.
         batch_seconds: audio in one batch; bounds memory together with the 10-second chunks.
+        workers: threads that decode and resample ahead of the network, each a file, up to two batches of audio in all;
+            0 does so in between. The table is the same.
         metadata: provenance for the schema; a run only resumes parts of equal provenance.
         progress: called with each file as it ends, its seconds of audio and, if it is bad, the reason.
 
     Raises:
+        TypeError, ValueError: `workers` is no number from 0 on.
         ValueError: parts of an earlier run with other provenance are in the way.
     """
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers must be an integer, got {type(workers).__name__}")
+    if workers < 0:
+        raise ValueError(f"workers must be >= 0, got {workers}")
     report = Report()
     tell = progress or (lambda name, seconds, reason: None)
 
@@ -233,16 +249,27 @@ def embed_files(
 
     with PartWriter(Path(out), model.scene_embedding_size, metadata or {}) as writer:
         embedder = Embedder(model, writer, timestamps, batch_seconds, finished)
-        for name in map(str, paths):
-            if name in writer.finished:
-                report.skipped += 1
-                tell(name, 0.0, None)
-                continue
-            try:
-                embedder.add(Path(name))
-            except AudioFileError as error:
-                report.failed[name] = str(error)
-                tell(name, 0.0, str(error))
+        names = list(map(str, paths))
+        wanted = [name for name in names if name not in writer.finished]
+
+        def read(name: str) -> Iterator[_Piece]:
+            return cut(read_blocks(name), model.frontend, model.chunk_frames)
+
+        # A piece weighs a second at least, so that not too many short files are ahead.
+        with ReadAhead(
+            wanted, read, lambda piece: max(1.0, len(piece[1]) / SAMPLE_RATE), batch_seconds, workers
+        ) as ahead:
+            contents = iter(ahead)
+            for name in names:
+                if name in writer.finished:
+                    report.skipped += 1
+                    tell(name, 0.0, None)
+                    continue
+                try:
+                    embedder.add(name, next(contents))
+                except AudioFileError as error:
+                    report.failed[name] = str(error)
+                    tell(name, 0.0, str(error))
         embedder.flush()
         report.rows = writer.close()
     return report

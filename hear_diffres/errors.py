@@ -1,18 +1,22 @@
 """The exceptions of the package.
 
 Bad values raise ``ValueError`` and bad types ``TypeError``, as everywhere in Python; what concerns a
-file (audio, weights, configuration) raises one of the classes below, whose message names the file.
+file (audio, weights, configuration) or a stream raises one of the classes below, whose message names it.
 """
 
 from __future__ import annotations
 
 
 class HearDiffResError(Exception):
-    """Base class of what goes wrong with a file."""
+    """Base class of what goes wrong with a file or a stream."""
 
 
 class AudioFileError(HearDiffResError):
     """An audio file cannot be decoded, or holds nothing that can be embedded."""
+
+
+class StreamError(HearDiffResError, ValueError):
+    """Samples pushed into a `Streamer` cannot be embedded, or come after its end."""
 
 
 class WeightsError(HearDiffResError):

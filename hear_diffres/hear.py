@@ -17,7 +17,7 @@ from .frontend import FrontEnd
 from .network import Network
 from .registry import ModelConfig
 
-CHUNK_SECONDS = 10  # the network never sees more than this at once
+CHUNK_SECONDS = 10  # the network never sees more than this at once; weights are trained on as much
 
 
 def check_audio(audio: Tensor, lengths: Tensor | None = None) -> None:
@@ -50,7 +50,7 @@ class HearModel(nn.Module):
 
     Clips longer than 10 s are embedded in chunks of 10 s on a grid fixed to the clip's start: memory does not grow with
     length, and there is no jump where a clip gets longer than one chunk. What a front end carries along (PCEN's
-    average) goes from each chunk to the next.
+    average) goes from each chunk to the next. Shorter chunks (`chunk_seconds`) let a `Streamer` answer sooner.
 
     Args:
         network: compressor and backbone.
@@ -58,11 +58,18 @@ class HearModel(nn.Module):
         embedding: what the vectors are made of.
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         hop_ms: time between timestamp embeddings, milliseconds.
+        chunk_seconds: length of a chunk, 1 to 10, a whole number of DiffRes's blocks (of 1 s). The network sees no
+            further than its chunk.
+
+    Raises:
+        TypeError, ValueError: a value of the wrong kind or out of range.
+        ConfigError: a variant for another sample rate.
 
     Attributes:
         sample_rate: 32000, Hz.
         scene_embedding_size, timestamp_embedding_size: length of a vector.
         reduction: may be changed at any time.
+        chunk_frames: frames of a chunk.
         weights_source: "shipped", "random", or the path of the file.
         weights_sha256: of the weights file, or "" for random weights.
         adapter_sha256: of the adapter in front of a published file, or "".
@@ -71,7 +78,13 @@ class HearModel(nn.Module):
     sample_rate: int = 32_000
 
     def __init__(
-        self, network: Network, config: ModelConfig, embedding: Embedding, reduction: float = 0.5, hop_ms: float = 50.0
+        self,
+        network: Network,
+        config: ModelConfig,
+        embedding: Embedding,
+        reduction: float = 0.5,
+        hop_ms: float = 50.0,
+        chunk_seconds: float = CHUNK_SECONDS,
     ):
         super().__init__()
         if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float):
@@ -83,7 +96,7 @@ class HearModel(nn.Module):
         self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
         self.network = network
         self.weights_source, self.weights_sha256, self.adapter_sha256 = "random", "", ""
-        self.chunk_frames = CHUNK_SECONDS * self.sample_rate // config.hop_length
+        self.chunk_frames = self._frames_of(chunk_seconds)
         self.reduction = reduction
         size = embedding.size(network.backbone, self.frontend.n_bands)
         self.scene_embedding_size: int = size
@@ -117,6 +130,11 @@ class HearModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are; audio is moved there."""
         return next(self.parameters()).device
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Length of a chunk."""
+        return self.chunk_frames * self.config.frame_ms / 1000
 
     def n_timestamps(self, n_samples: int) -> int:
         """Timestamp embeddings of a clip: at 0, hop, 2 hop ... up to its end."""
@@ -230,7 +248,7 @@ class HearModel(nn.Module):
         return self.embed_picture(picture, None if lengths is None else frames, grid)
 
     def embed_picture(
-        self, picture: Tensor, frames: Tensor | None = None, grid: Tensor | None = None
+        self, picture: Tensor, frames: Tensor | None = None, grid: Tensor | None = None, both: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Embed the front end's picture of one chunk of several sounds.
 
@@ -238,6 +256,7 @@ class HearModel(nn.Module):
             picture: `[B, n_bands, T]`, at most `chunk_frames` frames.
             frames: `[B]` valid frames, or None for all.
             grid: `[G]` or `[B, G]` milliseconds from the chunk's first frame; None for scene embeddings.
+            both: scene embeddings too where a grid is given, in the same pass.
 
         Returns:
             scene embeddings `[B, D]` and, where a grid is given, timestamp embeddings `[B, G, D]`; the one not
@@ -254,12 +273,31 @@ class HearModel(nn.Module):
         else:  # the mel averages alone need no network
             out, times, bins = BackboneOutput({}, {}, {}), picture.new_zeros(len(picture), 1), torch.ones_like(frames)
         mels = self.frontend.normalise(picture)
+        scene = embedding.scene(mels, frames, out, backbone) if grid is None or both else mels.new_zeros(0)
         if grid is None:
-            return embedding.scene(mels, frames, out, backbone), mels.new_zeros(0)
+            return scene, mels.new_zeros(0)
         grid = grid.expand(len(picture), -1)
         frame_ms = self.config.frame_ms
         values = embedding.at_times(mels, frames, frame_ms, out, times, bins, backbone, grid, self.hop_ms)
-        return mels.new_zeros(0), values
+        return scene, values
+
+    def _frames_of(self, chunk_seconds: float) -> int:
+        """Frames of a chunk; says what is wrong with its length."""
+        if isinstance(chunk_seconds, bool) or not isinstance(chunk_seconds, int | float):
+            raise TypeError(f"chunk_seconds must be a number, got {type(chunk_seconds).__name__}")
+        if not 1 <= chunk_seconds <= CHUNK_SECONDS:
+            raise ValueError(f"chunk_seconds must lie in [1, {CHUNK_SECONDS}], got {chunk_seconds}")
+        exact = chunk_seconds * self.sample_rate / self.config.hop_length
+        frames = int(exact + 1e-6)
+        compressor = self.network.compressor
+        block = (compressor.block_frames if compressor.budget == "block" else None) or 1
+        if chunk_seconds < CHUNK_SECONDS and (frames % block or exact - frames > 1e-6):
+            unit = "DiffRes's blocks" if block > 1 else "frames"
+            raise ValueError(
+                f"chunk_seconds must be a whole number of {unit} of {block * self.config.frame_ms / 1000:g} s,"
+                f" got {chunk_seconds}"
+            )
+        return frames
 
     def _prepare(self, audio: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         check_audio(audio, lengths)

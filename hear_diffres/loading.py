@@ -11,7 +11,7 @@ from . import weights as weight_files
 from .adapter import find_adapter, load_adapter
 from .embedding import DEFAULT_EMBEDDING, Embedding
 from .errors import ConfigError, UntrainedWeightsWarning
-from .hear import HearModel
+from .hear import CHUNK_SECONDS, HearModel
 from .network import Network
 from .published import load_published, published_tier
 from .registry import build_network, get_config, takes_shipped_weights, vary
@@ -26,6 +26,7 @@ def load_model(
     reduction: float = 0.5,
     embedding: str = DEFAULT_EMBEDDING,
     hop_ms: float = 50.0,
+    chunk_seconds: float = CHUNK_SECONDS,
     weights: str | Path | None = None,
     adapter: str | Path | None = None,
     budget: str | None = None,
@@ -42,6 +43,8 @@ def load_model(
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
         embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
+        chunk_seconds: the network sees a long sound in chunks of so many seconds, 1 to 10. Fewer than the 10 it is
+            trained on let a `Streamer` answer sooner; docs/streaming.md says at what price.
         weights: a safetensors file of ours; a `.pt` file of EfficientAT; "random" for random weights (seed 0).
             Default: the weights that ship for the tier, or random ones, with a warning, if none ship yet.
         adapter: what puts DiffRes in front of a `.pt` file. Default: the one made for this very file (by its sha256),
@@ -56,7 +59,8 @@ def load_model(
             for mn10 and wider on processors that multiply in it (docs/benchmarks.md). "float32": all as it is.
 
     Raises:
-        ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`.
+        ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`,
+            `hop_ms` or `chunk_seconds` out of range.
         WeightsError: the weights file is missing, damaged, or made for another network.
         ConfigError: EfficientAT's weights for a network that is no MobileNet.
 
@@ -107,7 +111,7 @@ def load_model(
                 reduction = 0.0
     if adapter is not None and not str(weights).endswith(".pt"):
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
-    model = HearModel(network, config, parts, reduction, hop_ms)
+    model = HearModel(network, config, parts, reduction, hop_ms, chunk_seconds)
     network.inference_dtype = _PRECISIONS[precision]
     model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest
     model.eval()

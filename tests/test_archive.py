@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from hear_diffres import load_model
 from hear_diffres.archive import embed_files, find_audio
-from hear_diffres.audio import read_audio
+from hear_diffres.audio import read_audio, read_blocks
 from hear_diffres.cli import app
 from hear_diffres.errors import AudioFileError
 from hear_diffres.samples import make
@@ -101,6 +101,66 @@ def test_timestamp_rows_equal_the_model(folder, tmp_path, hop_ms):
         starts, ends = (np.array([r[i] for r in table[path.name]]) for i in (0, 1))
         assert np.allclose(starts, np.maximum(centres - hop_ms / 2000, 0), atol=1e-5)
         assert np.allclose(ends, np.minimum(centres + hop_ms / 2000, audio.shape[1] / 32_000), atol=1e-5)
+
+
+def test_reading_ahead_changes_nothing(folder, tmp_path):
+    """The same table to the last bit, the same outcome in the same order, bad files and all."""
+    model = load_model("mn01", weights="random", chunk_seconds=2)
+    (folder / "b_broken.wav").write_bytes(b"RIFFnonsense")
+    bad = make("rain", 1, 5.0)
+    bad[-1] = np.nan  # found out after its first chunks were embedded
+    soundfile.write(folder / "c_bad.wav", bad, 32_000, subtype="FLOAT")
+    outcomes = []
+    for workers in (0, 1, 3):
+        told: list[tuple[str, float, str | None]] = []
+        out = tmp_path / f"{workers}.parquet"
+        report = embed_files(
+            find_audio([folder]), out, model, timestamps=True, batch_seconds=3, workers=workers,
+            progress=lambda *arguments, told=told: told.append(arguments),
+        )  # fmt: skip
+        assert (report.done, set(map(os.path.basename, report.failed))) == (6, {"b_broken.wav", "c_bad.wav"})
+        outcomes.append((pq.read_table(out), told, report))
+    for table, told, report in outcomes[1:]:
+        assert table.equals(outcomes[0][0]) and told == outcomes[0][1] and report == outcomes[0][2]
+
+
+def test_finished_files_are_not_read_again(folder, tmp_path, monkeypatch):
+    model, out = load_model("mn01", weights="random"), tmp_path / "t.parquet"
+    files = find_audio([folder])
+
+    def stop(name, seconds, reason):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_files(files, out, model, batch_seconds=0.1, progress=stop)
+    opened = []
+
+    def spy(path):
+        opened.append(path)
+        return read_blocks(path)
+
+    monkeypatch.setattr("hear_diffres.archive.read_blocks", spy)
+    report = embed_files(files, out, model)
+    assert report.skipped == 1 and sorted(opened) == sorted(map(str, files[1:]))
+
+
+@pytest.mark.parametrize(("workers", "error"), [(-1, ValueError), (1.0, TypeError), (True, TypeError)])
+def test_bad_numbers_of_workers(folder, tmp_path, workers, error):
+    with pytest.raises(error, match="workers"):
+        embed_files(find_audio([folder]), tmp_path / "t.parquet", load_model("mn01"), workers=workers)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_command_line_with_chunks_and_workers(folder, tmp_path):
+    out = tmp_path / "t.parquet"
+    options = ["--timestamps", "--chunk-seconds", "2", "--workers", "0", "--threads", "1"]
+    done = RUNNER.invoke(app, ["embed", str(folder / "deeper"), "-o", str(out), *BASE, *options])
+    assert done.exit_code == 0, done.output
+    assert pq.read_schema(out).metadata[b"chunk_seconds"] == b"2"
+    model = load_model("mn01", weights="random", chunk_seconds=2)
+    audio = torch.from_numpy(read_audio(folder / "deeper" / "e.wav"))[None]
+    expected = model.get_timestamp_embeddings(audio)[0][0].numpy()
+    assert np.abs(np.stack([r[2] for r in rows(out)["e.wav"]]) - expected).max() < 1e-4
 
 
 def test_command_line_writes_provenance(folder, tmp_path):

@@ -27,6 +27,8 @@ def embed(
     budget: Budget = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
+    workers: Annotated[int, typer.Option(help="Threads that decode ahead of the network; 0 for none.", min=0)] = 2,
+    chunk_seconds: Annotated[float, typer.Option(help="Chunks the network sees, 1 to 10 s; as for a Streamer.")] = 10,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
 ) -> None:
     """Embed audio files and folders into a Parquet table: file, start_s, end_s, embedding.
@@ -48,7 +50,7 @@ def embed(
         import torch
 
         torch.set_num_threads(threads)
-    net = load(model, reduction, embedding, hop_ms, weights, budget, device)
+    net = load(model, reduction, embedding, hop_ms, weights, budget, device, chunk_seconds=chunk_seconds)
     try:
         files = find_audio(paths)
     except HearDiffResError as error:
@@ -57,6 +59,7 @@ def embed(
         "model": model, "reduction": str(net.reduction), "embedding": embedding, "budget": net.budget,
         "weights": net.weights_source, "weights_sha256": net.weights_sha256, "sample_rate": str(net.sample_rate),
         "timestamps": str(timestamps), "hop_ms": str(net.hop_ms) if timestamps else "",
+        "chunk_seconds": f"{net.chunk_seconds:g}",
         "package": f"hear_diffres {__version__}",
     }  # fmt: skip
     hours = sum(map(duration, files)) / 3600
@@ -74,8 +77,8 @@ def embed(
 
         try:
             report = embed_files(
-                files, output, net, timestamps=timestamps, batch_seconds=batch_seconds, metadata=metadata,
-                progress=progress,
+                files, output, net, timestamps=timestamps, batch_seconds=batch_seconds, workers=workers,
+                metadata=metadata, progress=progress,
             )  # fmt: skip
         except ValueError as error:
             raise fail(error) from error
