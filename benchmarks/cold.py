@@ -38,10 +38,7 @@ def measure(name: str, tier: str, batch: int, started: float) -> dict[str, float
     import torch
 
     torch.set_num_threads(1)
-    if runner:
-        embedder = runner.make(tier, RATE, 1)
-    else:
-        embedder = peer.make() if peer else reference(tier)
+    embedder = runner.make(tier, RATE, 1) if runner else peer.make() if peer else reference(tier)
     made, loaded = time.monotonic(), peak_megabytes()
     audio = noise(batch, SECONDS, peer.sample_rate if peer else SAMPLE_RATE)
     prepared = time.monotonic()
@@ -91,10 +88,8 @@ def _spawn(name: str, tier: str, batch: int) -> dict[str, float]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Seconds and megabytes."""
-    lines = [
-        "| | batch | Python starts, s | imports, s | model made, s | first embedding, s | all, s | loaded, MB | peak, MB |",
-        "|---" * 9 + "|",
-    ]
+    head = "batch | Python starts, s | imports, s | model made, s | first embedding, s | all, s | loaded, MB | peak, MB"
+    lines = [f"| | {head} |", "|---" * 9 + "|"]
     for row in rows:
         name = f"{row['tier']}, {row['name']}" if row["tier"] else row["name"]
         times = " | ".join(f"{row[key]:.2f}" for key in ("start", "import", "load", "first", "all"))

@@ -81,7 +81,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for kind in KINDS:
         head = [f"{count} thread{'s' * (count > 1)}, batch {batch}, {rate:.0%}" for count, batch, rate in columns]
-        lines += [f"**{kind} embeddings**, ms per second of audio", ""]
+        lines += [f"**{kind.removesuffix('s')} embeddings**, ms per second of audio", ""]
         lines += ["| tier | runtime | " + " | ".join(head) + " |", "|---" * (len(head) + 2) + "|"]
         for tier, runner in dict.fromkeys((row["tier"], row["runner"]) for row in rows):
             values = [cells.get((kind, runner, tier, *column)) for column in columns]

@@ -1,9 +1,9 @@
 """Published packages beside ours, where they are installed: the architecture each constructs, with random weights.
 
-None of them is a dependency: `pip install transformers torchvggish torchopenl3` (and what these need) before
-`python -m benchmarks.run --only networks` lets them take part. Left out because they fetch files when imported or constructed:
-`panns_inference` (labels when imported, weights when constructed), `torch.hub` entries. `hear21passt` needs a
-torchvision that fits the PyTorch installed.
+None of them is a dependency: `pip install transformers torchvggish resampy torchopenl3 julius nnAudio` before
+`python -m benchmarks.run --only networks` lets them take part. Left out: `panns_inference`, which fetches labels when
+it is imported and weights when it is constructed, and `hear21passt`, which needs timm and with it a torchvision built
+for the very PyTorch installed.
 """
 
 from __future__ import annotations
@@ -61,13 +61,10 @@ def _openl3() -> Embedder:
 
     model = PytorchOpenl3(content_type="music", input_repr="mel256", embedding_size=512).eval()
 
-    def timestamps(audio: np.ndarray) -> object:
-        return get_audio_embedding(audio, 48_000, model=model, hop_size=0.05, sampler="julian")[0]
-
     def scene(audio: np.ndarray) -> object:
         return get_audio_embedding(audio, 48_000, model=model, hop_size=0.5, sampler="julian")[0].mean(1)
 
-    return Embedder(scene, timestamps)
+    return Embedder(scene, None)  # one every 50 ms takes it minutes
 
 
 PACKAGES: tuple[Peer, ...] = (

@@ -1,4 +1,4 @@
-"""Ours against EfficientAT_HEAR's wrapper (`peers/efficientat_hear.py`) around the same tier at full frames, in turns."""
+"""Ours against EfficientAT_HEAR's wrapper (`peers/efficientat_hear.py`) around the same tier, all frames, in turns."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def way(runner: str, rate: float) -> str:
     return f"{runner}, {rate:.0%} removed"
 
 
-def run(
-    kind: str, tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2), budget: float = 6.0
-) -> Times:
+def run(kind: str, tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2), budget: float = 6.0) -> Times:
     """Row to seconds of each way, on a 10 s clip.
 
     Args:

@@ -1,8 +1,8 @@
 """What is timed: our ways from a waveform to embeddings (`OURS`), and other networks beside them (`PEERS`).
 
-A further runtime (ONNX Runtime, OpenVINO ...) is one more entry of `OURS`: a name, the packages it needs, and a function
-from tier, rate and threads to an `Embedder`. Where a package is missing the entry is left out, and the page says so.
-Nothing heavy is imported before an entry is used: `cold` times the imports.
+A further runtime (ONNX Runtime, OpenVINO ...) is one more entry of `OURS`: a name, the packages it needs, and a
+function from tier, rate and threads to an `Embedder`. Where a package is missing the entry is left out, and the page
+says so. Nothing heavy is imported before an entry is used: `cold` times the imports.
 """
 
 from __future__ import annotations

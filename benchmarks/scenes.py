@@ -1,6 +1,6 @@
 """Scene embeddings against EfficientAT_HEAR's wrapper, which passes all frames through mel and network.
 
-    python -m benchmarks.scenes
+python -m benchmarks.scenes
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ SECONDS, FILE_RATE = 10, 44_100
 EVERY, TOTAL = "every tier", "all, from samples"
 STAGES = ("check", "STFT", "mel", "DiffRes", "backbone", "embedding")
 Mark = tuple[str, float]
+Rows = dict[str, dict[str, float]]  # row, stage, milliseconds per second of audio
 
 
 def clip() -> np.ndarray:
@@ -100,39 +101,44 @@ def one_pass(model: HearModel, audio: torch.Tensor, marks: list[Mark]) -> dict[s
     }
 
 
-def run(
-    tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, rounds: int = 7
-) -> dict[str, dict[str, float]]:
-    """Row name to milliseconds per second of audio of each stage."""
+def measure(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, rounds: int = 15) -> tuple[Rows, Rows]:
+    """Row to milliseconds per second of audio of each stage: medians over the rounds, and the best of them."""
     sound = clip()
     audio = torch.from_numpy(sound)[None]
-    results: dict[str, dict[str, float]] = {}
+    passes: dict[str, list[dict[str, float]]] = {}
     with threads(1), files(sound) as paths:
         stereo, _ = soundfile.read(paths["wav"], dtype="float32", always_2d=True)
         mono = stereo.mean(1)
-        model = load_model("mn01", weights="random")
+        frontend = load_model("mn01", weights="random").frontend
+        shared: dict[str, Callable[[], object]] = {
+            "decode wav": lambda: soundfile.read(paths["wav"], dtype="float32", always_2d=True),
+            "decode ogg": lambda: soundfile.read(paths["ogg"], dtype="float32", always_2d=True),
+            "resample 44.1 to 32 kHz": lambda: soxr.resample(mono, FILE_RATE, SAMPLE_RATE),
+            "wav to samples": lambda: read_audio(paths["wav"]),
+            "log-mel": lambda: frontend(audio),
+        }
         with torch.inference_mode():
-            shared = {
-                "decode wav": lambda: soundfile.read(paths["wav"], dtype="float32", always_2d=True),
-                "decode ogg": lambda: soundfile.read(paths["ogg"], dtype="float32", always_2d=True),
-                "resample 44.1 to 32 kHz": lambda: soxr.resample(mono, FILE_RATE, SAMPLE_RATE),
-                "wav to samples": lambda: read_audio(paths["wav"]),
-                "log-mel": lambda: model.frontend(audio),
-            }
-            results[EVERY] = compare(shared, rounds)
+            passes[EVERY] = [compare(shared, 1, warmup=not turn) for turn in range(rounds)]
         for tier in tiers or tuple(list_models()):
             model = load_model(tier, weights="random")
-            passes: dict[float, list[dict[str, float]]] = {rate: [] for rate in rates}
             with watched(model) as marks:
                 for turn in range(rounds + 1):
                     for rate in rates:
                         model.reduction = rate
                         seconds = one_pass(model, audio, marks)
                         if turn > 0:  # the first warms up
-                            passes[rate].append(seconds)
-            for rate, rows in passes.items():
-                results[row_name(tier, rate)] = {k: statistics.median(r[k] for r in rows) for k in rows[0]}
-    return {row: {k: v * 1e3 / SECONDS for k, v in stages.items()} for row, stages in results.items()}
+                            passes.setdefault(row_name(tier, rate), []).append(seconds)
+    scale = 1e3 / SECONDS
+    medians, best = (
+        {row: {k: of(r[k] for r in turns) * scale for k in turns[0]} for row, turns in passes.items()}
+        for of in (statistics.median, min)
+    )
+    return medians, best
+
+
+def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, rounds: int = 7) -> Rows:
+    """Row to milliseconds per second of audio of each stage, medians."""
+    return measure(tiers, rates, rounds)[0]
 
 
 def row_name(tier: str, rate: float) -> str:
@@ -140,11 +146,9 @@ def row_name(tier: str, rate: float) -> str:
     return f"{tier}, {rate:.0%} removed"
 
 
-def floors(
-    results: dict[str, dict[str, float]], peaks: Peaks, rates: tuple[float, ...] = REDUCTIONS
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Row and stage to MACs, bytes, floor (milliseconds per second of audio) and the measured time over it."""
-    tiers = [tier for tier in list_models() if any(row.startswith(f"{tier},") for row in results)]
+def floors(best: Rows, peaks: Peaks, rates: tuple[float, ...] = REDUCTIONS) -> dict[str, dict[str, dict[str, Any]]]:
+    """Row and stage to MACs, bytes, floor (milliseconds per second of audio) and the best measured time over it."""
+    tiers = [tier for tier in list_models() if any(row.startswith(f"{tier},") for row in best)]
     tasks: dict[str, dict[str, floor_of.Task]] = {}
     n_file, n = SECONDS * FILE_RATE, SECONDS * SAMPLE_RATE
     with files(clip()) as paths:
@@ -152,18 +156,18 @@ def floors(
     tasks[EVERY] = {**decoded, "resample 44.1 to 32 kHz": floor_of.resample(n_file, n)}
     for tier in tiers:
         for rate in rates:
-            if row_name(tier, rate) in results:
+            if row_name(tier, rate) in best:
                 tasks[row_name(tier, rate)] = floor_of.stages(tier, rate, SECONDS)
     out: dict[str, dict[str, dict[str, Any]]] = {}
     for row, stages in tasks.items():
         out[row] = {}
         for stage, task in stages.items():
-            entry = floor_of.describe(task, peaks, results[row][stage] * SECONDS / 1e3)
+            entry = floor_of.describe(task, peaks, best[row][stage] * SECONDS / 1e3)
             out[row][stage] = entry | {k: entry[k] * 1e3 / SECONDS for k in ("floor", "floor_by_layers")}
     return out
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
+def table(results: Rows) -> str:
     shared = results[EVERY]
     lines = ["| for every tier | " + " | ".join(shared) + " |", "|---" * (len(shared) + 1) + "|"]
     lines.append("| ms per second of audio | " + " | ".join(f"{v:.3f}" for v in shared.values()) + " |\n")
@@ -177,25 +181,26 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 
 def floor_table(floors: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Floors of every stage, and how many times longer it took."""
-    lines = ["| | stage | MMAC/s | MB/s | floor, ms/s | bound by | measured / floor |", "|---" * 7 + "|"]
-    for stage, entry in floors[EVERY].items():
-        lines.append(_floor_line(EVERY, stage, entry))
-    done: set[str] = set()
-    for row, stages in floors.items():
-        for stage, entry in stages.items() if row != EVERY else ():
-            if stage in ("check", "STFT", "mel"):  # alike for all
-                if stage in done:
-                    continue
-                done.add(stage)
-            lines.append(_floor_line(row if stage not in done else EVERY, stage, entry))
+    """Work, floor and how many times longer it took: what all tiers share, then tier by tier."""
+    lines = ["| for every tier | MMAC/s | MB/s | floor, ms/s | bound by | measured / floor |", "|---" * 6 + "|"]
+    rows = {row: stages for row, stages in floors.items() if row != EVERY}
+    alike = {name: min((s[name] for s in rows.values()), key=lambda e: e["times_floor"]) for name in STAGES[:3]}
+    for stage, entry in (floors[EVERY] | alike).items():
+        ratio = entry["times_floor"]
+        lines.append(f"| {stage} | {_work(entry)} | {entry['floor']:.4f} | {entry['bound']} | {ratio:.1f} x |")
+    head = "MMAC/s | MB/s | floor, ms/s | bound by | floor, layer by layer | measured / floor"
+    lines += ["", f"| | backbone: {head} | DiffRes: floor | measured / floor | embedding: floor | measured / floor |"]
+    lines.append("|---" * 11 + "|")
+    for row, stages in rows.items():
+        entry = stages["backbone"]
+        cells = f"{_work(entry)} | {entry['floor']:.3f} | {entry['bound']} | {entry['floor_by_layers']:.3f}"
+        rest = (f"{stages[s]['floor']:.4f} | {stages[s]['times_floor']:.1f} x" for s in ("DiffRes", "embedding"))
+        lines.append(f"| {row} | {cells} | {entry['times_floor']:.1f} x | {' | '.join(rest)} |")
     return "\n".join(lines)
 
 
-def _floor_line(row: str, stage: str, entry: dict[str, Any]) -> str:
-    work = f"{entry['macs'] / SECONDS / 1e6:.2f} | {entry['bytes'] / SECONDS / 1e6:.2f}"
-    ratio = entry["times_floor"]
-    return f"| {row} | {stage} | {work} | {entry['floor']:.4f} | {entry['bound']} | {ratio:.1f} x |"
+def _work(entry: dict[str, Any]) -> str:
+    return f"{entry['macs'] / SECONDS / 1e6:.2f} | {entry['bytes'] / SECONDS / 1e6:.2f}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ and section III. Its released code computes the STFT as a dense convolution; an 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,9 +31,7 @@ class Cnn14(nn.Module):
         self.mel = LogMel(32_000, 1024, 1024, 320, 64, 50.0, 14_000.0, floor=1e-10)
         self.norm = nn.BatchNorm2d(64)
         widths = (1, 64, 128, 256, 512, 1024, 2048)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(_conv(a, b), _conv(b, b)) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(nn.Sequential(_conv(a, b), _conv(b, b)) for a, b in pairwise(widths))
         self.hidden = nn.Linear(2048, 2048)
         self.classifier = nn.Linear(2048, n_classes)
         self.eval()

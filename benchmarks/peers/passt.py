@@ -1,7 +1,7 @@
 """A vision transformer of PaSST's size: 768 wide, 12 deep, patches of 16 x 16 every 10.
 
-Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout" (2021): separate position codes for time
-and frequency, a class and a distillation token; no patchout, as at inference.
+Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout" (2021): separate position codes for
+time and frequency, a class and a distillation token; no patchout, as at inference.
 """
 
 from __future__ import annotations
