@@ -53,10 +53,10 @@ def measure(kind: str, frames: int) -> dict[str, float]:
     return {"ms": seconds * 1e3, "mb": peak_megabytes() - before}
 
 
-def run() -> dict[str, dict[str, dict[str, float]]]:
+def run(lengths: tuple[int, ...] = LENGTHS) -> dict[str, dict[str, dict[str, float]]]:
     """All cases: kind to frames to measurements."""
     results: dict[str, dict[str, dict[str, float]]] = {"sparse": {}, "dense": {}}
-    for frames in LENGTHS:
+    for frames in lengths:
         for kind in results:
             if kind == "dense" and frames > _DENSE_LIMIT:
                 continue

@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 
-def compare(functions: Mapping[str, Callable[[], object]], rounds: int = 7, warmup: int = 1) -> dict[str, float]:
-    """Median seconds per call of each function, measured in turns within one run."""
-    for function in functions.values():
+def compare(
+    functions: Mapping[str, Callable[[], object]], rounds: int = 7, warmup: int = 1, budget: float | None = None
+) -> dict[str, float]:
+    """Median seconds per call of each function, measured in turns within one run.
+
+    Args:
+        functions: the alternatives.
+        rounds: turns of each.
+        warmup: calls of each before.
+        budget: seconds after which no further round starts. Where the calls before the rounds took longer than this,
+            the last of them is the measurement.
+    """
+    before: dict[str, float] = {}
+    for name, function in functions.items():
         for _ in range(warmup):
-            function()
+            before[name] = _seconds(function)
+    if budget is not None and len(before) == len(functions) and sum(before.values()) > budget:
+        return before
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    start = time.perf_counter()
     for _ in range(rounds):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_seconds(function))
+        if budget is not None and time.perf_counter() - start > budget:
+            break
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch on so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

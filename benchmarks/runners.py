@@ -1,0 +1,149 @@
+"""What is timed: our ways from a waveform to embeddings (`OURS`), and other networks beside them (`PEERS`).
+
+A further runtime (ONNX Runtime, OpenVINO ...) is one more entry of `OURS`: a name, the packages it needs, and a
+function from tier, rate and threads to an `Embedder`. Where a package is missing the entry is left out, and the page
+says so. Nothing heavy is imported before an entry is used: `cold` times the imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+
+SAMPLE_RATE = 32_000
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Waveforms `[B, n]` float32 to embeddings; `timestamps` is None where a network has none."""
+
+    scene: Callable[[np.ndarray], object]
+    timestamps: Callable[[np.ndarray], object] | None
+
+
+@dataclass(frozen=True)
+class Runner:
+    """One of our ways.
+
+    Attributes:
+        name: as the tables have it.
+        packages: imported by it; all of them must be installed.
+        make: tier, rate and threads to an embedder with random or trained weights (it makes no difference in time).
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    make: Callable[[str, float, int], Embedder]
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that are not installed."""
+        return _missing(self.packages)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another network.
+
+    Attributes:
+        name: as the tables have it.
+        make: to an embedder.
+        packages: imported by it.
+        sample_rate: of its input, Hz.
+        real: a package from the index, not our re-implementation.
+    """
+
+    name: str
+    make: Callable[[], Embedder]
+    packages: tuple[str, ...] = ("torch",)
+    sample_rate: int = SAMPLE_RATE
+    real: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that are not installed."""
+        return _missing(self.packages)
+
+
+def _missing(packages: tuple[str, ...]) -> list[str]:
+    missing = []
+    for package in packages:
+        try:
+            found = find_spec(package) is not None
+        except ImportError:  # the parent of a submodule is missing
+            found = False
+        if not found:
+            missing.append(package)
+    return missing
+
+
+def _pytorch(tier: str, rate: float, threads: int) -> Embedder:
+    import torch
+
+    from hear_diffres import load_model
+
+    torch.set_num_threads(threads)
+    model = load_model(tier, weights="random", reduction=rate)
+    return Embedder(
+        lambda audio: model.get_scene_embeddings(torch.from_numpy(audio)),
+        lambda audio: model.get_timestamp_embeddings(torch.from_numpy(audio)),
+    )
+
+
+def _module(make: Callable[[], object]) -> Embedder:
+    """Of a module of `peers`."""
+    import torch
+
+    module = make()
+    scene, timestamps = module.scene, getattr(module, "timestamps", None)  # type: ignore[attr-defined]
+    return Embedder(
+        lambda audio: scene(torch.from_numpy(audio)),
+        None if timestamps is None else lambda audio: timestamps(torch.from_numpy(audio)),
+    )
+
+
+def reference(tier: str) -> Embedder:
+    """EfficientAT_HEAR's wrapper around a tier."""
+    from .peers.efficientat_hear import EfficientatHear
+
+    return _module(lambda: EfficientatHear(tier))
+
+
+def _yamnet() -> Embedder:
+    from .peers.yamnet import Yamnet
+
+    return _module(Yamnet)
+
+
+def _cnn14() -> Embedder:
+    from .peers.cnn14 import Cnn14
+
+    return _module(Cnn14)
+
+
+def _passt() -> Embedder:
+    from .peers.passt import Passt
+
+    return _module(Passt)
+
+
+OURS: tuple[Runner, ...] = (Runner("PyTorch", ("torch", "hear_diffres"), _pytorch),)
+PEERS: tuple[Peer, ...] = (
+    Peer("YAMNet", _yamnet, sample_rate=16_000),
+    Peer("CNN14", _cnn14),
+    Peer("PaSST-sized ViT", _passt),
+)
+
+
+def ours() -> list[Runner]:
+    """Those whose packages are installed."""
+    return [runner for runner in OURS if not runner.missing]
+
+
+def noise(batch: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """`[batch, n]` float32 noise: times do not depend on what is heard, but for DiffRes's bins, which are as many."""
+    rng = np.random.default_rng(0)
+    return (0.1 * rng.standard_normal((batch, round(seconds * sample_rate)))).astype(np.float32)

@@ -1,0 +1,94 @@
+"""Install size: bytes on disk of the package and of everything it depends on, as the installed metadata lists them.
+
+    python -m benchmarks.sizes
+
+Byte code is left out. PyTorch's size is that of the build installed here; the page names it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .packages import PACKAGES
+
+OURS = "hear-diffres"
+
+
+def dependencies(name: str, extra: str = "") -> dict[str, Distribution]:
+    """Distributions that `name` needs, itself included, by name; those not installed are left out."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, Distribution] = {}
+    waiting = [(name, extra)]
+    while waiting:
+        current, wanted = waiting.pop()
+        try:
+            dist = distribution(current)
+        except PackageNotFoundError:
+            continue
+        key = dist.metadata["Name"].lower().replace("_", "-")
+        if key in found and not wanted:
+            continue
+        found[key] = dist
+        for line in dist.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": wanted}):
+                waiting.append((requirement.name, ""))
+    return found
+
+
+def size(dist: Distribution) -> int:
+    """Bytes of its files."""
+    paths = (Path(str(dist.locate_file(file))) for file in dist.files or ())
+    return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.is_file())
+
+
+def folder_size(module: str) -> int:
+    """Bytes of a package's folder: what an editable install does not list."""
+    spec = find_spec(module)
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = (path for folder in folders or () for path in Path(folder).rglob("*"))
+    return sum(path.stat().st_size for path in files if path.is_file() and path.suffix != ".pyc")
+
+
+def own_size() -> int:
+    """Bytes of our package, with configurations and weights, however it is installed."""
+    from hear_diffres.resources import resource_folder
+
+    data = (path for name in ("configs", "weights") for path in resource_folder(name).rglob("*"))
+    return folder_size("hear_diffres") + sum(path.stat().st_size for path in data if path.is_file())
+
+
+def run() -> dict[str, dict[str, int]]:
+    """What is installed to each package's size, largest first; "total" holds the sum."""
+    roots = {OURS: OURS} | {peer.packages[0]: peer.packages[0] for peer in PACKAGES if not peer.missing}
+    results = {}
+    for title, root in roots.items():
+        sizes = {name: size(dist) for name, dist in dependencies(root).items()}
+        if root == OURS:
+            sizes[OURS] = own_size()
+        ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+        results[title] = {"total": sum(sizes.values())} | ordered
+    return results
+
+
+def table(results: dict[str, dict[str, int]], shown: int = 6) -> str:
+    """One row per package: the whole, itself, and its largest dependencies."""
+    lines = ["| package | with dependencies, MB | itself, MB | largest dependencies, MB |", "|---|---|---|---|"]
+    for name, sizes in results.items():
+        rest = [(key, value) for key, value in sizes.items() if key not in ("total", name)]
+        largest = ", ".join(f"{key} {value / 1e6:.1f}" for key, value in rest[:shown])
+        lines.append(f"| {name} | {sizes['total'] / 1e6:,.1f} | {sizes.get(name, 0) / 1e6:.1f} | {largest} |")
+    return "\n".join(lines)
+
+
+def tool_versions() -> dict[str, Any]:
+    """Version of each distribution that ours needs."""
+    return {name: dist.version for name, dist in dependencies(OURS).items()}
+
+
+if __name__ == "__main__":
+    print(table(run()))

@@ -1,0 +1,84 @@
+"""What was aimed for, what was measured, and whether it is met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import embed, reference, stages
+
+SPEED, FLOOR = 3_000, 3.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One target; `met` is None where its section was not run."""
+
+    target: str
+    measured: str
+    met: bool | None
+
+
+def rows(results: dict[str, Any]) -> list[Row]:
+    """Every target, from the sections that there are."""
+    found: list[Row] = []
+    for key, rate, least in (("scenes", 0.0, 5), ("scenes", 0.5, 8), ("timestamps", 0.0, 50), ("timestamps", 0.5, 50)):
+        for threads in ("1 thread", "2 threads"):
+            ratios = reference.ratios(results.get(key, {}), rate)
+            found.append(_against(key, rate, least, threads, {k: v for k, v in ratios.items() if k.endswith(threads)}))
+    found.append(_real_time(results.get("embed", [])))
+    found += _floors(results.get("floors", {}))
+    return found
+
+
+def _against(key: str, rate: float, least: int, threads: str, ratios: dict[str, tuple[str, float]]) -> Row:
+    """One row for all tiers: the smallest and the largest ratio, and mn04's."""
+    kind, frames = key.removesuffix("s"), "all frames" if rate == 0 else f"{rate:.0%} removed"
+    target = f"{kind} embeddings, {frames}, {threads}: ≥ {least} x the reference wrapper"
+    if not ratios:
+        return Row(target, "not run", None)
+    by_size = sorted((ratio, row.split(",")[0], way.split(",")[0]) for row, (way, ratio) in ratios.items())
+    (low, worst, _), (high, finest, _) = by_size[0], by_size[-1]
+    text = f"{low:.1f} ({worst}) to {high:.1f} x ({finest})"
+    text += "".join(f"; mn04 {ratio:.1f} x ({way})" for ratio, tier, way in by_size if tier == "mn04")
+    return Row(target, f"{text}; {sum(r >= least for r, *_ in by_size)} of {len(by_size)} tiers", low >= least)
+
+
+def _real_time(rows: list[dict[str, Any]]) -> Row:
+    target = f"mn04, 75 % removed, from samples: ≥ {SPEED:,} x real time on one thread"
+    row = embed.best(rows, kind="scene", tier="mn04", rate=0.75, threads=1)
+    if row is None:
+        return Row(target, "not run", None)
+    speed = 1000 / row["ms"]
+    return Row(target, f"{speed:,.0f} x ({row['runner']}, batch {row['batch']})", speed >= SPEED)
+
+
+def _floors(floors: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
+    """One row per stage: its worst case."""
+    if not floors:
+        return [Row(f"every stage within {FLOOR:.0f} x of its floor", "not run", None)]
+    by_stage: dict[str, list[tuple[float, str]]] = {}
+    for row, entries in floors.items():
+        for stage, entry in entries.items():
+            by_stage.setdefault(stage, []).append((entry["times_floor"], row))
+    out = []
+    for stage, ratios in by_stage.items():
+        within = sum(ratio <= FLOOR for ratio, _ in ratios)
+        (worst, where), (least, _) = max(ratios), min(ratios)
+        text = f"{least:.1f} to {worst:.1f} x, worst {where}; {within} of {len(ratios)} within"
+        if len(ratios) == 1:
+            text = f"{worst:.1f} x"
+        elif stage in stages.STAGES[:3]:
+            text = f"{least:.1f} to {worst:.1f} x"
+        out.append(Row(f"{stage} within {FLOOR:.0f} x of its floor", text, within == len(ratios)))
+    return out
+
+
+def table(results: dict[str, Any]) -> str:
+    """Target, measured, met."""
+    lines = ["| target | measured | met |", "|---|---|---|"]
+    for row in rows(results):
+        lines.append(
+            f"| {row.target} | {row.measured} | {'-' if row.met is None else 'yes' if row.met else '**no**'} |"
+        )
+    return "\n".join(lines)
