@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from .audio import SAMPLE_RATE, SUFFIXES, read_blocks
 from .chunking import Chunk, cut
+from .engines import Engine, Piece, TorchEngine
 from .errors import AudioFileError
 from .hear import HearModel
 from .parts import PartWriter
@@ -57,13 +57,14 @@ class _File:
 
 
 @dataclass
-class _Item:
-    """A chunk's picture waiting for a batch."""
+class _Item(Piece):
+    """A chunk waiting for a batch.
 
-    file: _File
-    chunk: Chunk
-    picture: torch.Tensor
-    last: bool
+    Attributes:
+        file: it is of.
+    """
+
+    file: _File = field(kw_only=True)
 
 
 @dataclass
@@ -90,6 +91,7 @@ class Embedder:
 
     Args:
         model: what embeds.
+        engine: what runs it.
         writer: takes the rows.
         timestamps: one row per time step instead of one per file.
         batch_seconds: audio held for one batch.
@@ -99,12 +101,13 @@ class Embedder:
     def __init__(
         self,
         model: HearModel,
+        engine: Engine,
         writer: PartWriter,
         timestamps: bool,
         batch_seconds: float,
         on_finish: Callable[[str, float], None],
     ):
-        self.model, self.writer, self.timestamps = model, writer, timestamps
+        self.model, self.engine, self.writer, self.timestamps = model, engine, writer, timestamps
         self.batch_seconds, self.on_finish = batch_seconds, on_finish
         self.queue: list[_Item] = []
 
@@ -122,7 +125,8 @@ class Embedder:
         try:
             for chunk, samples, last in pieces:
                 file.samples = chunk.start + len(samples)
-                self.queue.append(_Item(file, chunk, self._picture(file, chunk, samples), last))
+                content, file.state = self.engine.prepare(samples, chunk, file.state)
+                self.queue.append(_Item(chunk, content, last, file=file))
                 frame_seconds = self.model.config.frame_ms / 1000
                 if sum(item.chunk.n_frames for item in self.queue) * frame_seconds >= self.batch_seconds:
                     self.flush()
@@ -131,45 +135,14 @@ class Embedder:
             self.writer.abandon(file.name)
             raise
 
-    @torch.inference_mode()
-    def _picture(self, file: _File, chunk: Chunk, samples: np.ndarray) -> torch.Tensor:
-        """The front end's picture, `[n_bands, n_frames]`; a file's chunks must come in their order."""
-        audio = torch.from_numpy(samples).unsqueeze(0).to(self.model.device)
-        picture, file.state = self.model.frontend.forward_with_state(
-            audio, n_frames=chunk.n_frames, at_start=chunk.first == 0, state=file.state
-        )
-        return picture[0]
-
     def flush(self) -> None:
         """Run everything queued."""
-        results: dict[int, np.ndarray] = {}
-        for group in _groups(self.queue):
-            for index, values in zip(group, self._run([self.queue[i] for i in group]), strict=True):
-                results[index] = values
-        for index, item in enumerate(self.queue):
-            self._take(item, results[index])
+        if self.timestamps:
+            for item in self.queue:
+                item.grid = self.model.chunk_grid(item.chunk, *self._span(item))
+        for item, values in zip(self.queue, self.engine.run(self.queue), strict=True):
+            self._take(item, values)
         self.queue = []
-
-    def _run(self, items: Sequence[_Item]) -> Iterator[np.ndarray]:
-        """Embeddings of chunks that fit into one batch: `[D]` per item, or `[times, D]`."""
-        model = self.model
-        sizes = [item.chunk.n_frames for item in items]
-        pictures = pad_sequence([item.picture.T for item in items], batch_first=True).transpose(1, 2)
-        frames = None if min(sizes) == max(sizes) else torch.tensor(sizes, device=model.device)
-        grid, counts = None, []
-        if self.timestamps:
-            spans = [self._span(item) for item in items]
-            counts = [last - first for first, last in spans]
-            most = max([1, *counts])  # rows with fewer times are cut after
-            rows = zip(items, spans, strict=True)
-            grid = torch.stack([model.chunk_grid(i.chunk, first, first + most) for i, (first, _) in rows])
-        with torch.inference_mode():
-            scene, times = model.embed_picture(pictures, frames, grid)
-        if self.timestamps:
-            for row, count in zip(times.cpu().numpy(), counts, strict=True):
-                yield row[:count]
-        else:
-            yield from scene.cpu().numpy()
 
     def _span(self, item: _Item) -> tuple[int, int]:
         """The grid times of a chunk."""
@@ -195,15 +168,6 @@ class Embedder:
             self.on_finish(file.name, file.samples / SAMPLE_RATE)
 
 
-def _groups(items: Sequence[_Item]) -> Iterator[list[int]]:
-    """Indices of items that run as one batch: chunks of about the same length, padded where they differ."""
-    by_size: dict[int, list[int]] = {}
-    for index, item in enumerate(items):
-        # Lengths within a factor of two share a batch: little padding, few batches.
-        by_size.setdefault(item.chunk.n_frames.bit_length(), []).append(index)
-    yield from by_size.values()
-
-
 def embed_files(
     paths: Sequence[Path],
     out: str | Path,
@@ -212,6 +176,7 @@ def embed_files(
     timestamps: bool = False,
     batch_seconds: float = 120.0,
     workers: int = WORKERS,
+    engine: Engine | None = None,
     metadata: dict[str, str] | None = None,
     progress: Callable[[str, float, str | None], None] | None = None,
 ) -> Report:
@@ -228,6 +193,7 @@ def embed_files(
         batch_seconds: audio in one batch; bounds memory together with the 10-second chunks.
         workers: threads that decode and resample ahead of the network, each a file, up to two batches of audio in all;
             0 does so in between. The table is the same.
+        engine: what runs the model, made by `engines.make_engine`. Default: PyTorch.
         metadata: provenance for the schema; a run only resumes parts of equal provenance.
         progress: called with each file as it ends, its seconds of audio and, if it is bad, the reason.
 
@@ -248,7 +214,7 @@ def embed_files(
         tell(name, seconds, None)
 
     with PartWriter(Path(out), model.scene_embedding_size, metadata or {}) as writer:
-        embedder = Embedder(model, writer, timestamps, batch_seconds, finished)
+        embedder = Embedder(model, engine or TorchEngine(model), writer, timestamps, batch_seconds, finished)
         names = list(map(str, paths))
         wanted = [name for name in names if name not in writer.finished]
 

@@ -26,6 +26,9 @@ def embed(
     weights: Weights = None,
     budget: Budget = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    runtime: Annotated[
+        str, typer.Option(help="auto (the fastest that is installed), torch, onnxruntime or openvino.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead of the network; 0 for none.", min=0)] = 2,
     chunk_seconds: Annotated[float, typer.Option(help="Chunks the network sees, 1 to 10 s; as for a Streamer.")] = 10,
@@ -41,25 +44,26 @@ def embed(
     from .. import __version__
     from ..archive import embed_files, find_audio
     from ..audio import duration
+    from ..cpu import prepare_cpu
+    from ..engines import make_engine
 
     if output.exists() and not overwrite:
         raise fail(f"{output} is there already; use --overwrite, or another name")
     if not output.parent.is_dir():
         raise fail(f"{output.parent}: no such folder")
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    prepare_cpu(threads)
     net = load(model, reduction, embedding, hop_ms, weights, budget, device, chunk_seconds=chunk_seconds)
     try:
+        engine = make_engine(net, runtime)
         files = find_audio(paths)
-    except HearDiffResError as error:
+    except (HearDiffResError, ImportError) as error:
         raise fail(error) from error
+    typer.echo(f"runtime: {engine.name}", err=True)
     metadata = {
         "model": model, "reduction": str(net.reduction), "embedding": embedding, "budget": net.budget,
         "weights": net.weights_source, "weights_sha256": net.weights_sha256, "sample_rate": str(net.sample_rate),
         "timestamps": str(timestamps), "hop_ms": str(net.hop_ms) if timestamps else "",
-        "chunk_seconds": f"{net.chunk_seconds:g}",
+        "chunk_seconds": f"{net.chunk_seconds:g}", "runtime": engine.kind,
         "package": f"hear_diffres {__version__}",
     }  # fmt: skip
     hours = sum(map(duration, files)) / 3600
@@ -78,7 +82,7 @@ def embed(
         try:
             report = embed_files(
                 files, output, net, timestamps=timestamps, batch_seconds=batch_seconds, workers=workers,
-                metadata=metadata, progress=progress,
+                engine=engine, metadata=metadata, progress=progress,
             )  # fmt: skip
         except ValueError as error:
             raise fail(error) from error

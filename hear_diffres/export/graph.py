@@ -13,7 +13,9 @@ from onnx import helper, numpy_helper
 OPSET = 18  # reductions with axes as inputs; ONNX Runtime reads it since 1.14
 IR_VERSION = 9
 _DTYPES = {
-    "float": onnx.TensorProto.FLOAT, "double": onnx.TensorProto.DOUBLE, "int64": onnx.TensorProto.INT64,
+    "float": onnx.TensorProto.FLOAT,
+    "double": onnx.TensorProto.DOUBLE,
+    "int64": onnx.TensorProto.INT64,
     "bool": onnx.TensorProto.BOOL,
 }
 

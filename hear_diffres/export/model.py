@@ -19,6 +19,7 @@ from .graph import Graph, Value
 from .moments import averaging, frame_times
 from .spectrum import log_mel, window_span
 
+
 def check_exportable(model: HearModel) -> None:
     """Raise ConfigError, saying what is in the way, unless the graph below is what the model computes."""
     network = model.network
@@ -104,7 +105,9 @@ def _join(g: Graph, model: HearModel, vectors: dict[str, str]) -> str:
             if "clf" not in vectors:
                 hidden = layers.linear(g, vectors["e1"], backbone.classifier.hidden)
                 vectors["clf"] = g.op("HardSwish", hidden)
-            parts.append(layers.linear(g, vectors["clf"], backbone.classifier.logits) if part == "logits" else vectors["clf"])
+            parts.append(
+                layers.linear(g, vectors["clf"], backbone.classifier.logits) if part == "logits" else vectors["clf"]
+            )
         else:
             parts.extend(vectors[name] for name in (["mels"] if part == "mels" else backbone.parts[part]))
     return parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=-1)
@@ -115,7 +118,9 @@ def samples_graph(model: HearModel) -> onnx.ModelProto:
     g, frontend = Graph(), model.frontend
     assert isinstance(frontend, LogMel)
     one = g.constant(1)
-    signal, n_frames = emphasised(g, g.input("audio", "float", ["batch", "samples"]), frontend, one, one, g.constant(2**62))
+    signal, n_frames = emphasised(
+        g, g.input("audio", "float", ["batch", "samples"]), frontend, one, one, g.constant(2**62)
+    )
     g.output("chunk_samples", _window(g, frontend, signal, 0, n_frames), "float", ["batch", "n"])
     g.output("chunk_frames", n_frames, "int64", [])
     return g.model("samples")

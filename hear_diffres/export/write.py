@@ -49,7 +49,9 @@ def export_model(
     if path.suffix != FORMATS[format]:
         raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
     if int8 and calibrate is None:
-        raise ConfigError("int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)")
+        raise ConfigError(
+            "int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)"
+        )
     if calibrate is not None and not int8:
         raise ConfigError("calibrate is for int8")
     if not path.parent.is_dir():

@@ -98,7 +98,7 @@ class RuntimeModel:
         for rows, sounds in self._groups(audio, lengths):
             total = 0
             for chunk in plan(sounds.shape[1], self.metadata):
-                vectors = self._run(sounds, chunk, np.zeros(0, np.float32), SCENE)
+                vectors = self._run(sounds, chunk, None)
                 out[rows] += vectors * np.float32(chunk.last - chunk.first)
                 total = chunk.last
             out[rows] /= total
@@ -128,7 +128,7 @@ class RuntimeModel:
             for chunk in plan(n, self.metadata):
                 first, last, grid = times.of(chunk, n)
                 if last > first:
-                    out[rows, first:last] = self._run(sounds, chunk, grid, TIMESTAMPS)
+                    out[rows, first:last] = self._run(sounds, chunk, grid)
             out[rows, times.count(n) :] = out[rows, times.count(n) - 1][:, None]
         return out, np.tile(milliseconds, (len(audio), 1))
 
@@ -149,14 +149,35 @@ class RuntimeModel:
                 group = rows[start : start + count]
                 yield group, audio[group, :length]
 
-    def _run(self, sounds: np.ndarray, chunk: Chunk, grid: np.ndarray, output: str) -> np.ndarray:
-        n = sounds.shape[1]
+    def embed_chunk(
+        self, audio: np.ndarray, n_frames: int, *, at_start: bool, at_end: bool, grid: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Embed one chunk of several sounds of one length, for those who cut a signal themselves.
+
+        Args:
+            audio: `[B, n]` float32, the samples that the chunk's frames need, context included.
+            n_frames: frames in the chunk, at most `metadata.chunk_frames`.
+            at_start, at_end: the samples begin, or end, with the sound's.
+            grid: `[G]` milliseconds from the chunk's first frame; None for scene embeddings.
+
+        Returns:
+            `[B, D]` or, where a grid is given, `[B, G, D]`.
+        """
         inputs = {
-            "audio": np.ascontiguousarray(sounds[:, chunk.start : chunk.stop]),
-            "at_start": np.array(int(chunk.first == 0), np.int64),
-            "at_end": np.array(int(chunk.stop == n), np.int64),
-            "max_frames": np.array(chunk.last - chunk.first, np.int64),
-            "hop_ms": np.array(self.hop_ms if output == TIMESTAMPS else 0.0),
-            "grid": grid,
+            "audio": np.ascontiguousarray(audio),
+            "at_start": np.array(int(at_start), np.int64),
+            "at_end": np.array(int(at_end), np.int64),
+            "max_frames": np.array(n_frames, np.int64),
+            "hop_ms": np.array(0.0 if grid is None else self.hop_ms),
+            "grid": np.zeros(0, np.float32) if grid is None else grid,
         }
-        return self._backend.run(inputs, output)
+        return self._backend.run(inputs, SCENE if grid is None else TIMESTAMPS)
+
+    def _run(self, sounds: np.ndarray, chunk: Chunk, grid: np.ndarray | None) -> np.ndarray:
+        return self.embed_chunk(
+            sounds[:, chunk.start : chunk.stop],
+            chunk.last - chunk.first,
+            at_start=chunk.first == 0,
+            at_end=chunk.stop == sounds.shape[1],
+            grid=grid,
+        )
