@@ -9,9 +9,7 @@ from ..frontend.stft import CONTEXT_FRAMES
 from .graph import Graph
 
 
-def emphasised(
-    g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: str, limit: str
-) -> tuple[str, str]:
+def emphasised(g: Graph, audio: str, frontend: LogMel, at_start: str, at_end: str, limit: str) -> tuple[str, str]:
     """A quarter of the emphasised signal with its ends reflected, and its number of frames.
 
     A quarter, because the difference of two huge samples overflows; to divide by a power of two changes no digit.

@@ -1,8 +1,8 @@
 """Static int8: ranges of activations measured on real audio, weights per channel.
 
-The backbone's convolutions compute in int8 (`QDQ`, by ONNX Runtime's quantiser); its linear layers store int8 weights. The
-front end, DiffRes and the averages over time stay float32: they cost little, and their logarithms span far more than
-eight bits.
+The backbone's convolutions compute in int8 (`QDQ`, by ONNX Runtime's quantiser); its linear layers store int8 weights.
+Front end, DiffRes and the averages over time stay float32: they cost little, and their values span far more than eight
+bits.
 """
 
 from __future__ import annotations

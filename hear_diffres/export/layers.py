@@ -105,9 +105,7 @@ def run(
     return out
 
 
-def _block(
-    g: Graph, x: str, weights: str | None, block: InvertedResidual, rate: int | None
-) -> tuple[str, str | None]:
+def _block(g: Graph, x: str, weights: str | None, block: InvertedResidual, rate: int | None) -> tuple[str, str | None]:
     h = _conv(g, x, block.expand, rate) if block.expand is not None else x
     h = _conv(g, h, block.depthwise, rate)
     squeezed = None

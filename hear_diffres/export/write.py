@@ -49,7 +49,9 @@ def export_model(
     if path.suffix != FORMATS[format]:
         raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
     if int8 and calibrate is None:
-        raise ConfigError("int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)")
+        raise ConfigError(
+            "int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)"
+        )
     if calibrate is not None and not int8:
         raise ConfigError("calibrate is for int8")
     if not path.parent.is_dir():
@@ -83,11 +85,10 @@ def export_model(
 def metadata(model: HearModel, precision: str) -> Metadata:
     """What the file says about itself."""
     from .. import __version__
-    from ..frontend import LogMel
     from ..frontend.stft import CONTEXT_FRAMES
+    from .model import frontend_of
 
-    frontend = model.frontend
-    assert isinstance(frontend, LogMel)
+    frontend = frontend_of(model)
     source = model.weights_source if model.weights_source in ("shipped", "random") else Path(model.weights_source).name
     return Metadata(
         format=FORMAT, model=model.config.name, embedding=str(model.embedding), reduction=model.reduction,
