@@ -196,6 +196,14 @@ def exported() -> str:
     return "\n".join([table(result["export"]), "", stamp(result, "python -m benchmarks.export")])
 
 
+def parity() -> str:
+    """Largest differences of exported files."""
+    from .export_parity import table
+
+    result = read("export_parity") or {}
+    return "\n".join([table(result["parity"]), "", stamp(result, "python -m benchmarks.export_parity")])
+
+
 def int8() -> str:
     """Probes of PyTorch and of exported files, float32 and int8."""
     names = [name for name in SETS if name in ((read("int8_mn04") or {"results": {}})["results"])]
@@ -217,7 +225,7 @@ def fill(page: str, mark: str, table: str) -> str:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
     "docs/hear.md": {"evaluators": evaluators},
-    "docs/export.md": {"exported": exported, "int8": int8},
+    "docs/export.md": {"exported": exported, "parity": parity, "int8": int8},
     "docs/training.md": {"extra": extra},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }

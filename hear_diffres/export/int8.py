@@ -7,6 +7,9 @@ bits.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +59,7 @@ def quantised_chunk(model: HearModel, clips: list[np.ndarray], *, single: bool =
 
     plain = chunk_graph(model, single=single, int8_weights=True)
     convolutions = [n.name for n in plain.graph.node if n.op_type == "Conv" and n.name.startswith(f"{SCOPE}/Conv")]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = str(Path(folder) / "float.onnx"), str(Path(folder) / "int8.onnx")
         onnx.save(plain, source)
         quantization.quantize_static(
@@ -67,6 +70,19 @@ def quantised_chunk(model: HearModel, clips: list[np.ndarray], *, single: bool =
             extra_options={"TensorQuantOverrides": _ranges(model, plain, source, folder, clips)},
         )  # fmt: skip
         return onnx.load(target)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's prints and its advice to change the graph first, which has no batch normalisation left."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _ranges(

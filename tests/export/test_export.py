@@ -242,7 +242,7 @@ def test_openvino(tmp_path, recordings):
     pytest.importorskip("openvino", reason="needs hear-diffres[openvino]")
     model = load_model("mn01")
     file = export_model(model, tmp_path / "a.xml", "openvino")
-    for n in (1, 32_096, 650_000):
+    for n in (1, 650_000):
         close(file, model, SOUND[None, :n], tolerance=2e-4)
     small = export_model(model, tmp_path / "b.xml", "openvino", int8=True, calibrate=recordings)
     assert runtime.load_model(small).get_scene_embeddings(SOUND[None, :32_000]).shape == (1, 184)
