@@ -2,8 +2,8 @@
 
     python -m benchmarks.export_parity [FOLDER]
 
-Lengths were not seen at export, which sees no audio at all. The recordings of FOLDER (default: examples/clips) are joined
-to one signal; each length is cut from its start and from its middle.
+Lengths were not seen at export, which sees no audio at all. The recordings of FOLDER (default: examples/clips) are
+joined to one signal; each length is cut from its start and from its middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from hear_diffres import load_model, runtime
 from hear_diffres.archive import find_audio
-from hear_diffres.audio import SAMPLE_RATE, read_audio
+from hear_diffres.audio import read_audio
 from hear_diffres.export import export_model
 from hear_diffres.machine import describe
 

@@ -74,7 +74,7 @@ def quantised_chunk(model: HearModel, clips: list[np.ndarray], *, single: bool =
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's prints and its advice to change the graph first, which has no batch normalisation left."""
+    """Without the quantiser's prints and its advice to fold what is folded already."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
