@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,8 @@ def export_model(
     from .model import check_exportable, chunk_graph, whole_graph
 
     check_exportable(model)
-    model = model.cpu()
+    if model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     if int8:
         from .int8 import calibration_clips, quantised_chunk
 
