@@ -188,6 +188,33 @@ def stamp(result: dict[str, Any], command: str) -> str:
     return f"`{command}`: {machine['processor']}, one thread, {machine['date']}, commit {machine['commit']}."
 
 
+def exported() -> str:
+    """Time of exported files beside PyTorch's, and their sizes."""
+    from .export import table
+
+    result = read("export") or {}
+    return "\n".join([table(result["export"]), "", stamp(result, "python -m benchmarks.export")])
+
+
+def parity() -> str:
+    """Largest differences of exported files."""
+    from .export_parity import table
+
+    result = read("export_parity") or {}
+    return "\n".join([table(result["parity"]), "", stamp(result, "python -m benchmarks.export_parity")])
+
+
+def int8() -> str:
+    """Probes of PyTorch and of exported files, float32 and int8."""
+    names = [name for name in SETS if name in ((read("int8_mn04") or {"results": {}})["results"])]
+    lines = ["| tier | | " + " | ".join(SETS[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
+    for tier in ("mn04", "mn10"):
+        for row, title in (("50%", "PyTorch"), ("float32 file, 50%", "float32 file"), ("int8 file, 50%", "int8 file")):
+            cells = [text(score(read(f"int8_{tier}"), name, row)) for name in names]
+            lines.append(f"| {tier} | {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def fill(page: str, mark: str, table: str) -> str:
     """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
     before, rest = page.split(f"<!-- {mark} -->", 1)
@@ -198,6 +225,7 @@ def fill(page: str, mark: str, table: str) -> str:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
     "docs/hear.md": {"evaluators": evaluators},
+    "docs/export.md": {"exported": exported, "parity": parity, "int8": int8},
     "docs/training.md": {"extra": extra},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }

@@ -1,4 +1,4 @@
-"""Takes the package's files from hear_diffres/runtime, beside this folder in the repository, or from a source archive."""
+"""Takes the package's files from hear_diffres/runtime in the repository, or from its source archive."""
 
 import shutil
 from pathlib import Path
@@ -26,14 +26,17 @@ class Build(build_py):
     """Without looking for the package here, where it is not."""
 
     def run(self) -> None:
+        """Copy."""
         if self.editable_mode:
-            raise SystemExit("for an editable install use the full package, whose hear_diffres.runtime is the same code")
+            raise SystemExit("no editable install: the full package has the same code as hear_diffres.runtime")
         copy(Path(self.build_lib) / NAME)
 
     def get_source_files(self) -> list[str]:
+        """None below this folder."""
         return []
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """What `run` makes."""
         return [str(Path(self.build_lib) / NAME / path.name) for path in sorted(SOURCE.glob("*.py"))]
 
 
@@ -41,6 +44,7 @@ class Archive(sdist):
     """With the package in it, so that the archive builds by itself."""
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """The files of this folder, and the package."""
         super().make_release_tree(base_dir, files)
         copy(Path(base_dir) / NAME)
 

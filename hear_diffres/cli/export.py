@@ -22,7 +22,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Compute the backbone in int8 (needs --calibrate).")] = False,
     calibrate: Annotated[
         Path | None,
-        typer.Option(help="Folder of audio of the kind to be embedded: the int8 ranges are measured on it."),
+        typer.Option(help="Folder of audio like that to be embedded: int8 ranges are measured on it."),
     ] = None,
     weights: Weights = None,
     adapter: Adapter = None,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import HearDiffResError
 from .common import Adapter, Budget, EmbeddingName, Weights, app, fail
+
+if TYPE_CHECKING:
+    from ..hear import HearModel
+    from ..runtime import RuntimeModel
 
 
 @app.command()
@@ -48,7 +52,7 @@ def train(
 
 @app.command()
 def probe(
-    model: Annotated[str, typer.Argument(help="Tier, file NAME.toml, or a checkpoint published by EfficientAT (.pt).")],
+    model: Annotated[str, typer.Argument(help="Tier, NAME.toml, EfficientAT's .pt file, or an exported file.")],
     sets: Annotated[
         list[str], typer.Option("--set", help="NAME=FOLDER of a known set, or a CSV file path,label,fold.")
     ],
@@ -67,8 +71,8 @@ def probe(
     """Judge embeddings: shallow classifiers on labelled audio, folds or speakers held out."""
     from ..cpu import prepare_cpu
     from ..errors import ConfigError
+    from ..probe.run import exported_variants, published_variants, save, variants
     from ..probe.run import probe as run_probe
-    from ..probe.run import published_variants, save, variants
     from ..probe.sets import load_set
 
     prepare_cpu()
@@ -77,9 +81,12 @@ def probe(
         texts = (f"{key} {value['mean']:.3f} +- {value['std_over_groups']:.3f}" for key, value in scores.items())
         typer.echo(f"{name:17} {row:34} {'   '.join(texts)}")
 
+    net: HearModel | RuntimeModel
     try:
         data = [load_set(text) for text in sets]
-        if model.endswith(".pt") and weights is None:
+        if model.endswith((".onnx", ".xml")):
+            net, rows = exported_variants(model)
+        elif model.endswith(".pt") and weights is None:
             net, rows = published_variants(model, embedding)
         else:
             chosen = [float(rate) for rate in rates.split(",")]
@@ -93,8 +100,8 @@ def probe(
                 problem=lambda text: typer.echo(f"bad file: {text}", err=True),
             )  # fmt: skip
             if output is not None:
-                save(output, net, embedding, table)
-    except (HearDiffResError, ConfigError, ValueError) as error:
+                save(output, net, table)
+    except (HearDiffResError, ConfigError, ImportError, ValueError) as error:
         raise fail(error) from error
 
 

@@ -121,22 +121,22 @@ class Graph:
         """Size of an axis, int64 scalar."""
         return self.op("Squeeze", self.op("Shape", x, start=axis, end=axis + 1), [0])
 
-    def slice(self, x: str, axis: int, start: Value, stop: Value, step: int = 1) -> str:
+    def slice(self, x: str, axis: int, start: str | int, stop: str | int, step: int = 1) -> str:
         """`x[start:stop:step]` of an axis; bounds are numbers or int64 scalars."""
-        bounds = [self.vector(v) if isinstance(v, str) else [v] for v in (start, stop)]
+        bounds: list[Value] = [self.vector(v) if isinstance(v, str) else [int(v)] for v in (start, stop)]
         return self.op("Slice", x, *bounds, [axis], [step])
 
-    def vector(self, *scalars: Value) -> str:
+    def vector(self, *scalars: str | int) -> str:
         """Int64 scalars as a vector (a shape, for one)."""
-        parts = [self.op("Reshape", v, [1]) if isinstance(v, str) else [v] for v in scalars]
+        parts: list[Value] = [self.op("Reshape", v, [1]) if isinstance(v, str) else [v] for v in scalars]
         if len(parts) == 1 and isinstance(parts[0], str):
             return parts[0]
         return self.op("Concat", *parts, axis=0)
 
-    def reshape(self, x: str, *shape: Value) -> str:
+    def reshape(self, x: str, *shape: str | int) -> str:
         """Reshape; 0 keeps an axis, -1 fits, names are int64 scalars."""
-        fixed = all(not isinstance(v, str) for v in shape)
-        return self.op("Reshape", x, list(shape) if fixed else self.vector(*shape))  # type: ignore[arg-type]
+        fixed = [v for v in shape if not isinstance(v, str)]
+        return self.op("Reshape", x, fixed if len(fixed) == len(shape) else self.vector(*shape))
 
     def transpose(self, x: str, *axes: int) -> str:
         """Permute axes."""

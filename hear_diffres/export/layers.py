@@ -124,14 +124,18 @@ def _excite(g: Graph, x: str, mean: str, layer: SqueezeExcite) -> str:
 def folded(layer: ConvNorm, rate: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias of a convolution with its normalisation folded in, float32; folded in float64."""
     conv, norm = layer.conv, layer.norm
-    weight = conv.weight.detach().double()
+    weight = conv.weight.detach().double().clone()
     if isinstance(conv, RateStem):
         weight[:, 1:] = conv.extra[rate or 0].detach().double().reshape(weight[:, 1:].shape)
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
     if isinstance(norm, RateNorm):
         norm = norm.rates[rate or 0]  # type: ignore[assignment]
-    scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[union-attr]
-    bias = norm.bias.detach().double() - norm.running_mean.double() * scale  # type: ignore[union-attr]
-    return (weight * scale.reshape(-1, 1, 1, 1)).float().numpy(), bias.float().numpy()
+    if not isinstance(norm, nn.Identity):  # what it is where it was folded before
+        state = {name: value.double() for name, value in norm.state_dict().items()}
+        scale = state["weight"] / (state["running_var"] + norm.eps).sqrt()
+        weight = weight * scale.reshape(-1, 1, 1, 1)
+        bias = state["bias"] + (bias - state["running_mean"]) * scale
+    return weight.float().numpy(), bias.float().numpy()
 
 
 def _conv(g: Graph, x: str, layer: ConvNorm, rate: int | None) -> str:

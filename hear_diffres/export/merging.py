@@ -1,4 +1,4 @@
-"""DiffRes in the graph, in "block" budget: every block of frames is a row of its own, so all of it is dense and small."""
+"""DiffRes in the graph, in "block" budget: every block of frames is a row of its own, all of it dense and small."""
 
 from __future__ import annotations
 
@@ -90,16 +90,13 @@ def _column(g: Graph, start: str) -> str:
 
 def _fold(norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of a batch normalisation in evaluation mode, float64."""
-    weight, bias, mean, var = (
-        t.detach().double().numpy()
-        for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)  # type: ignore[union-attr]
-    )
-    scale = weight / np.sqrt(var + norm.eps)
-    return scale, bias - mean * scale
+    state = {name: value.double().numpy() for name, value in norm.state_dict().items()}
+    scale = state["weight"] / np.sqrt(state["running_var"] + norm.eps)
+    return scale, state["bias"] - state["running_mean"] * scale
 
 
 def _weight(module: nn.Module) -> np.ndarray:
-    weight: np.ndarray = module.weight.detach().double().numpy()  # type: ignore[operator, union-attr]
+    weight: np.ndarray = module.weight.detach().double().numpy()  # type: ignore[operator]
     return weight
 
 
@@ -126,7 +123,7 @@ def _light(g: Graph, rows: str, mask: str, model: LightEstimator) -> str:
     keep = g.unsqueeze(mask, 1)
     for depthwise, pointwise, norm in zip(model.depthwise, model.pointwise, model.norms, strict=True):
         scale, shift = _fold(norm)  # type: ignore[arg-type]
-        d = int(depthwise.dilation[0])  # type: ignore[index, union-attr]
+        d = int(depthwise.dilation[0])  # type: ignore[index]
         pad, channels = d * (model.kernel // 2), model.reduce.out_features
         inner = g.op(
             "Conv", g.op("Mul", h, keep), *_f32(_weight(depthwise)),
@@ -134,7 +131,7 @@ def _light(g: Graph, rows: str, mask: str, model: LightEstimator) -> str:
         )  # fmt: skip
         inner = g.op("Conv", inner, *_f32(_weight(pointwise) * scale[:, None, None], shift))
         h = g.op("Add", h, g.op("HardSwish", inner))
-    bias: np.ndarray = model.score.bias.detach().numpy()  # type: ignore[union-attr]
+    bias = model.score.bias.detach().numpy()  # type: ignore[union-attr]
     return g.op("Squeeze", g.op("Conv", h, *_f32(_weight(model.score), bias)), [1])
 
 
@@ -143,7 +140,7 @@ def _paper(g: Graph, rows: str, mask: str, model: PaperEstimator) -> str:
 
     def half(h: str, conv: nn.Module, norm: nn.Module) -> str:
         scale, shift = _fold(norm)  # type: ignore[arg-type]
-        bias: np.ndarray = conv.bias.detach().numpy()  # type: ignore[operator, union-attr]
+        bias: np.ndarray = conv.bias.detach().numpy()  # type: ignore[operator]
         out = g.op("Relu", g.op("Conv", g.op("Mul", h, keep), *_f32(_weight(conv), bias), pads=[2, 2]))
         return g.op("Add", g.op("Mul", out, _f32(scale[:, None])[0]), _f32(shift[:, None])[0])
 

@@ -41,6 +41,19 @@ def check_exportable(model: HearModel) -> None:
         raise ConfigError(f"{model.config.name} cannot be exported: {'; '.join(wrong)}")
 
 
+def frontend_of(model: HearModel) -> LogMel:
+    """The front end, or ConfigError."""
+    if not isinstance(model.frontend, LogMel):
+        raise ConfigError(f"{model.config.name}: export knows LogMel, not {type(model.frontend).__name__}")
+    return model.frontend
+
+
+def _compressor_of(model: HearModel) -> DiffRes:
+    if not isinstance(model.network.compressor, DiffRes):
+        raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(model.network.compressor).__name__}")
+    return model.network.compressor
+
+
 def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = False) -> onnx.ModelProto:
     """The network on one chunk.
 
@@ -53,8 +66,7 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
         int8_weights: store the weights of the backbone's linear layers as int8; they are still computed in float32.
     """
     g, network, embedding = Graph(single=single), model.network, model.embedding
-    frontend, compressor, backbone = network.frontend, network.compressor, network.mobilenet
-    assert isinstance(frontend, LogMel) and isinstance(compressor, DiffRes)
+    frontend, compressor, backbone = frontend_of(model), _compressor_of(model), network.mobilenet
     samples = g.input("chunk_samples", "float", ["batch", "n"])
     n_frames = g.input("chunk_frames", "int64", [])
     grid, hop_ms = g.input("chunk_times", "float", ["times"]), g.input("chunk_hop_ms", "float", [])
@@ -91,7 +103,7 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
                 around = g.op("MatMul", windows[stride], g.transpose(features.sequences[name], 0, 2, 1))
                 stamps[name] = features.project(name, around)
     for kind, vectors in (("chunk_scene", scene), ("chunk_stamps", stamps)):
-        shape = ["batch", *(["times"] if kind == "chunk_stamps" else []), model.scene_embedding_size]
+        shape: list[int | str] = ["batch", *(["times"] if kind == "chunk_stamps" else []), model.scene_embedding_size]
         with g.scope(kind):
             g.output(kind, _join(g, model, vectors), "float", shape)
     return g.model("chunk")
@@ -105,9 +117,10 @@ def _join(g: Graph, model: HearModel, vectors: dict[str, str]) -> str:
             if "clf" not in vectors:
                 hidden = layers.linear(g, vectors["e1"], backbone.classifier.hidden)
                 vectors["clf"] = g.op("HardSwish", hidden)
-            parts.append(
-                layers.linear(g, vectors["clf"], backbone.classifier.logits) if part == "logits" else vectors["clf"]
-            )
+            if part == "clf":
+                parts.append(vectors["clf"])
+            else:
+                parts.append(layers.linear(g, vectors["clf"], backbone.classifier.logits))
         else:
             parts.extend(vectors[name] for name in (["mels"] if part == "mels" else backbone.parts[part]))
     return parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=-1)
@@ -115,8 +128,7 @@ def _join(g: Graph, model: HearModel, vectors: dict[str, str]) -> str:
 
 def samples_graph(model: HearModel) -> onnx.ModelProto:
     """`audio` of at most one chunk to the `chunk_samples` and `chunk_frames` of `chunk_graph`."""
-    g, frontend = Graph(), model.frontend
-    assert isinstance(frontend, LogMel)
+    g, frontend = Graph(), frontend_of(model)
     one = g.constant(1)
     signal, n_frames = emphasised(
         g, g.input("audio", "float", ["batch", "samples"]), frontend, one, one, g.constant(2**62)
@@ -129,9 +141,10 @@ def samples_graph(model: HearModel) -> onnx.ModelProto:
 def whole_graph(model: HearModel, chunk: onnx.ModelProto, *, plain: bool = False) -> onnx.ModelProto:
     """The graph around that of a chunk.
 
-    Inputs: `audio` `[B, n]`; `at_start` and `at_end`, int64, 0 where the audio is a piece cut out of a longer signal with
-    `chunk_samples` and does not hold its first or last sample; `max_frames`, int64, to leave out what follows; `hop_ms`, double, distance of timestamps, 0 for none;
-    `grid` `[G]` float, their milliseconds from the first frame, or empty for 0, hop, 2 hop ... up to the end.
+    Inputs: `audio` `[B, n]`; `at_start` and `at_end`, int64, 0 where the audio is a piece cut out of a longer signal
+    with `chunk_samples` and does not hold its first or last sample; `max_frames`, int64, to leave out what follows;
+    `hop_ms`, double, distance of timestamps, 0 for none; `grid` `[G]` float, their milliseconds from the first frame,
+    or empty for 0, hop, 2 hop ... up to the end.
 
     Args:
         model: the model.
@@ -139,8 +152,7 @@ def whole_graph(model: HearModel, chunk: onnx.ModelProto, *, plain: bool = False
         plain: without defaults, without float64, and without the loop over the chunks of a long signal, which the
             caller then gives one by one; for OpenVINO, which knows no optional inputs and is slow in loops.
     """
-    frontend = model.frontend
-    assert isinstance(frontend, LogMel)
+    frontend = frontend_of(model)
     g = Graph("edges", single=plain)
     audio = g.input("audio", "float", ["batch", "samples"])
 
@@ -165,8 +177,7 @@ def whole_graph(model: HearModel, chunk: onnx.ModelProto, *, plain: bool = False
 
 def _grid(g: Graph, model: HearModel, audio: str, at_start: str, grid: str, hop_ms: str) -> str:
     """The times wanted, `[G]` float64."""
-    frontend = model.frontend
-    assert isinstance(frontend, LogMel)
+    frontend = frontend_of(model)
     context = frontend.n_fft // 2 + CONTEXT_FRAMES * frontend.hop_length
     before = g.op("Mul", g.op("Sub", 1, at_start), context)
     since = g.cast(g.op("Sub", g.dim(audio, 1), before), "double")
@@ -201,8 +212,7 @@ def _loop(
     g: Graph, model: HearModel, chunk: onnx.GraphProto, signal: str, n_frames: str, times: str, hop: str
 ) -> tuple[str, str]:
     """Chunk after chunk: the scene is the mean weighted by frames, a time belongs to the chunk that it lies in."""
-    size, frontend, width = model.chunk_frames, model.frontend, model.scene_embedding_size
-    assert isinstance(frontend, LogMel)
+    size, frontend, width = model.chunk_frames, frontend_of(model), model.scene_embedding_size
     n_chunks = g.op("Div", g.op("Add", n_frames, size - 1), size)
     batch = g.dim(signal, 0)
     body = Graph("loop")

@@ -4,8 +4,8 @@ With n_fft = N1 N2 and n = N2 n1 + n2, the transform of a windowed frame x is
 
     X[k1 + N1 k2] = sum_n2 exp(-2 pi i n2 (k1 + N1 k2) / n_fft)  sum_n1 exp(-2 pi i n1 k1 / N1) x[N2 n1 + n2]
 
-(Cooley and Tukey, 1965). The inner sum is a strided convolution of each of the N2 decimated signals, the window among its
-weights, so that frames are never cut out; the outer one is a product with one small matrix per k1, twiddle factors
+(Cooley and Tukey, 1965). The inner sum is a strided convolution of each of the N2 decimated signals, window included,
+so that frames are never cut out; the outer one is a product with one small matrix per k1, twiddle factors
 included. Input is real, so k1 = 0 .. N1/2 are enough: their bins and the mirror images of their bins are all bins,
 and a bin and its mirror image have the same power. The mel bank takes bins in whatever order they come.
 """
@@ -26,7 +26,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def inner_size(frontend: LogMel) -> int:
-    """N2: the largest of 32, 16 ... 2 that fits the FFT, the hop and where the window starts.
+    """N2: the largest of 16, 8, 4 and 2 that fits the FFT, the hop and where the window starts.
 
     16 for the tiers' front end, at 89 k multiply-accumulates per frame; 8 to 32 were equally fast when measured.
 
@@ -35,9 +35,9 @@ def inner_size(frontend: LogMel) -> int:
     """
     left = (frontend.n_fft - frontend.win_length) // 2
     for size in (16, 8, 4, 2):
-        if frontend.n_fft % size == 0 and frontend.hop_length % size == 0 and left % size == 0:
-            if (frontend.n_fft // size) % 2 == 0:
-                return size
+        fits = frontend.n_fft % (2 * size) == 0 and frontend.hop_length % size == 0 and left % size == 0
+        if fits:
+            return size
     raise ConfigError(f"export needs an even n_fft, hop and window offset, got {frontend.get_config()}")
 
 

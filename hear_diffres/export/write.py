@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,8 @@ def export_model(
     from .model import check_exportable, chunk_graph, whole_graph
 
     check_exportable(model)
-    model = model.cpu()
+    if model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     if int8:
         from .int8 import calibration_clips, quantised_chunk
 
@@ -85,11 +87,10 @@ def export_model(
 def metadata(model: HearModel, precision: str) -> Metadata:
     """What the file says about itself."""
     from .. import __version__
-    from ..frontend import LogMel
     from ..frontend.stft import CONTEXT_FRAMES
+    from .model import frontend_of
 
-    frontend = model.frontend
-    assert isinstance(frontend, LogMel)
+    frontend = frontend_of(model)
     source = model.weights_source if model.weights_source in ("shipped", "random") else Path(model.weights_source).name
     return Metadata(
         format=FORMAT, model=model.config.name, embedding=str(model.embedding), reduction=model.reduction,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..audio import SAMPLE_RATE
@@ -20,6 +21,8 @@ from ..files import write_json
 from ..hear import HearModel
 from ..loading import load_model
 from ..machine import describe
+from ..runtime import RuntimeModel
+from ..runtime import load_model as load_file
 from .classify import cross_validate
 from .controls import on_averaged_mel
 from .sets import ProbeSet
@@ -147,6 +150,17 @@ def published_variants(path: str, embedding: str = "block+mels") -> tuple[HearMo
     return net, rows
 
 
+def exported_variants(path: str, threads: int | None = None) -> tuple[RuntimeModel, list[Variant]]:
+    """The row for a file of `hear-diffres export`: its one rate."""
+    model = load_file(path, threads=threads)
+
+    def embed(audio: Tensor, lengths: Tensor) -> Tensor:
+        return torch.from_numpy(model.get_scene_embeddings(audio.numpy(), lengths.numpy()))
+
+    name = f"{model.metadata.precision} file, {model.metadata.reduction:.0%}"
+    return model, [Variant(name, model.scene_embedding_size, embed)]
+
+
 def probe(
     rows: Sequence[Variant],
     sets: Sequence[ProbeSet],
@@ -183,14 +197,15 @@ def probe(
     return table
 
 
-def save(path: Path, model: HearModel, embedding: str, table: dict[str, dict[str, Any]]) -> None:
+def save(path: Path, model: HearModel | RuntimeModel, table: dict[str, dict[str, Any]]) -> None:
     """Write a result as JSON; what the file holds for the same weights already stays in it."""
+    about = model.metadata if isinstance(model, RuntimeModel) else model
     record: dict[str, Any] = {
         "machine": describe(),
-        "model": model.config.name,
-        "weights_sha256": model.weights_sha256,
-        "adapter_sha256": model.adapter_sha256,
-        "embedding": embedding,
+        "model": model.metadata.model if isinstance(model, RuntimeModel) else model.config.name,
+        "weights_sha256": about.weights_sha256,
+        "adapter_sha256": about.adapter_sha256,
+        "embedding": str(about.embedding),
         "results": {},
     }
     if path.exists():

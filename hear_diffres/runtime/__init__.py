@@ -1,7 +1,7 @@
 """Embeddings from a file that `hear-diffres export` wrote, with numpy and ONNX Runtime alone: no PyTorch.
 
-The same code is `hear_diffres.runtime` and, installed by itself, `hear_diffres_runtime`. The three functions are those of
-the HEAR interface, on numpy arrays:
+The same code is `hear_diffres.runtime` and, installed by itself, `hear_diffres_runtime`. The three functions are those
+of the HEAR interface, on numpy arrays:
 
     from hear_diffres_runtime import get_scene_embeddings, get_timestamp_embeddings, load_model
 
