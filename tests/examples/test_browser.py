@@ -69,7 +69,7 @@ def heard(programs, tmp_path_factory) -> dict[str, Any]:
         url = f"http://127.0.0.1:{server.server_port}/index.html"
         files = [str(folder / f"{name}.wav") for name in ("rain", *SOUNDS)]
         command = [programs[0], "check.mjs", url, programs[1], str(folder / "profile"), *files]
-        done = subprocess.run(command, cwd=EXAMPLE, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=EXAMPLE, capture_output=True, text=True, timeout=300)
     finally:
         server.shutdown()
         server.server_close()
