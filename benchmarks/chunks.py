@@ -2,9 +2,9 @@
 
     python -m benchmarks.chunks --model mn04 --set esc10=FOLDER
 
-Similarity: timestamp embeddings of four minutes of `hear_diffres.samples`, of clips of 3 to 7 s on end; cosine to those of
-10 s chunks after the mean over all moments is taken off, which would make everything look alike. Probes: scene embeddings
-of the sets given (`hear-diffres probe` says what they are), rows differ in the chunk alone.
+Similarity: timestamp embeddings of four minutes of `hear_diffres.samples`, clips of 3 to 7 s on end; cosine to those of
+10 s chunks after the mean over all moments is taken off, which would make everything look alike. Probes: scene
+embeddings of the sets given (`hear-diffres probe` says what they are), rows differ in the chunk alone.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
+from . import archive, chunks, streaming
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SETS = {
@@ -182,6 +184,29 @@ def compressors() -> str:
     return "\n".join([*lines, "", stamp(result, "python -m benchmarks.compressors")])
 
 
+def stream() -> str:
+    """A day through a Streamer."""
+    runs = (read("streaming") or {})["runs"]
+    stamps = dict.fromkeys(stamp(run, f"python -m benchmarks.streaming --hours {run['hours']:g}") for run in runs)
+    return "\n".join([streaming.table(runs), "", *stamps])
+
+
+def chunk_costs() -> str:
+    """Shorter chunks against those of 10 s."""
+    result = read("chunks") or {}
+    table = chunks.table(result["similarity"], {SETS[name]: rows for name, rows in result["probes"].items()})
+    return "\n".join([table, "", stamp(result, f"python -m benchmarks.chunks --model {result['model']} --set ...")])
+
+
+def reading_ahead() -> str:
+    """`embed` with and without threads that decode."""
+    result = read("archive") or {}
+    machine = result["machine"]
+    made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
+    text = f"`python -m benchmarks.archive --count {result['count']}`: {result['model']}, 75 % removed; {made}."
+    return "\n".join([archive.table(result["rows"]), "", text])
+
+
 def stamp(result: dict[str, Any], command: str) -> str:
     """What made a table, on what."""
     machine = result["machine"]
@@ -227,6 +252,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/hear.md": {"evaluators": evaluators},
     "docs/export.md": {"exported": exported, "parity": parity, "int8": int8},
     "docs/training.md": {"extra": extra},
+    "docs/streaming.md": {"stream": stream, "chunks": chunk_costs, "archive": reading_ahead},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }
 

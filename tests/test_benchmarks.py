@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import compressors, diffres_scaling, frontends, stages, tables, timestamps
+from benchmarks import (
+    archive,
+    chunks,
+    compressors,
+    diffres_scaling,
+    frontends,
+    stages,
+    streaming,
+    tables,
+    timestamps,
+)
 from benchmarks.timing import compare
 from hear_diffres.report.page import write_report
 
@@ -30,6 +40,18 @@ def test_every_compressor_has_a_row():
     assert set(compressors.COMPRESSORS) < set(rows) and rows["diffres"]["of_diffres"] == 1
     assert compressors.table(rows).count("\n") == len(rows) + 1
     assert rows["conv_avg_pool"]["macs_per_second"] > rows["diffres"]["macs_per_second"] > 0
+
+
+def test_streams_and_chunks_and_reading_ahead():
+    run = streaming.run(hours=0.01, model="mn01", reduction=0.75, chunk_seconds=1, piece_ms=500)
+    assert run["embeddings"] == 36 * 20 + 1 and 1000 < run["latency_ms"] < 1010
+    assert streaming.table([run]).splitlines()[2].split("|")[3].strip() == "1"
+    similar = chunks.similarity("mn01", 0.75, minutes=0.3, chunks=(10, 1))
+    assert similar["10"]["mean"] > 0.999 and similar["1"]["mean"] < 0.999
+    assert chunks.table(similar, {}).count("\n") == 3
+    rows = archive.run("mn01", count=4, seconds=0.5, threads=(1,), rounds=1)
+    assert [row["workers"] for row in rows] == [0, 1, 2] and all(0 <= row["waits"] <= 1 for row in rows)
+    assert archive.table(rows).count("\n") == 4
 
 
 @pytest.mark.parametrize("page", tables.PAGES)

@@ -75,6 +75,18 @@ def test_long_sounds_and_every_front_end(frontend, seconds, chunk_seconds):
     assert_equal(net, audio, stream, heard(stream, cut(audio, rng.integers(0, len(audio), 50).tolist())))
 
 
+@pytest.mark.parametrize("n", [SECOND - 63, SECOND - 62, SECOND, SECOND + 1])
+def test_a_window_shorter_than_a_hop(tmp_path, n):
+    """A chunk's last frame ends before the next one's centre, which alone says that the chunk is not the last."""
+    (tmp_path / "short.toml").write_text(
+        'name = "short"\nwidth_mult = 0.1\nfrontend = "dmel"\nfrontend_options = {window_ms = 5.0}\n'
+    )
+    net = load_model(str(tmp_path / "short.toml"), weights="random", chunk_seconds=1)
+    assert net.frontend.n_fft == 256
+    stream = Streamer(net)
+    assert_equal(net, sound()[:n], stream, heard(stream, cut(sound()[:n], list(range(SECOND - 400, SECOND, 7)))))
+
+
 def test_single_samples_and_one_piece_of_minutes():
     net = model()
     audio = np.tile(sound(), 4)
