@@ -51,8 +51,11 @@ def _speed(results: dict[str, Any], path: Path) -> Path:
             if not name.startswith("mn"):
                 value = seconds / networks.SECONDS
                 axis.axhline(value, color="0.6", linewidth=0.8)
-                axis.annotate(name, (len(tiers) - 0.9, value), fontsize=7, va="bottom", ha="right", color="0.35")
-        axis.set(title=f"{kind} embeddings", yscale="log", xticks=range(len(tiers)), xticklabels=tiers)
+                at = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+                axis.annotate(name, (0.99, value), fontsize=7, color="0.35", **at)
+        axis.set(
+            title=f"{kind.removesuffix('s')} embeddings", yscale="log", xticks=range(len(tiers)), xticklabels=tiers
+        )
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds per second of audio, one thread, one clip of 10 s")
     axes[0].legend(fontsize=7)

@@ -42,8 +42,8 @@ SECTIONS: dict[str, Section] = {
         "Where the time goes",
         "Scene embeddings (`block+mels`) of one 10 s clip, batch 1, one thread, PyTorch\n"
         "(`python -m benchmarks.stages`). Decode and resample from a stereo file at 44.1 kHz; `wav to samples` is\n"
-        "decode, mix and resample as `read_audio` does them. `check` is the inspection of the input, `DiffRes` includes\n"
-        "stacking its channels for the backbone. Medians.",
+        "decode, mix and resample as `read_audio` does them. `check` is the inspection of the input; `DiffRes` has in\n"
+        "it the stacking of its channels for the backbone. Medians.",
         _stages,
         stages.table,
     ),
@@ -55,8 +55,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "scenes": Section(
         "Scene embeddings: against EfficientAT_HEAR's wrapper",
-        "One 10 s clip (`python -m benchmarks.scenes`); the wrapper (`benchmarks/peers/efficientat_hear.py`) takes all\n"
-        "frames of the same tier. In brackets: times faster.",
+        "One 10 s clip (`python -m benchmarks.scenes`); the wrapper (`benchmarks/peers/efficientat_hear.py`) takes\n"
+        "all frames of the same tier. In brackets: times faster.",
         lambda quick: {"scenes": scenes.run(("mn01", "mn04"), (1,), 1.0) if quick else scenes.run()},
         scenes.table,
     ),
