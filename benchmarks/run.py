@@ -19,7 +19,7 @@ from typing import Any
 from hear_diffres.files import write_json
 from hear_diffres.machine import describe
 
-from . import pictures, stages
+from . import exported, pictures, stages
 from .page import write
 from .peaks import Peaks
 from .sections import SECTIONS
@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, Any] = json.loads(results_path.read_text()) if results_path.exists() and given.only else {}
     if results and "runs" not in results:  # of an earlier form
         results = {}
+    exported.clear()
     for name in names or ([] if given.only else SECTIONS):
         run_section(name, given.quick, results)
         write_json(results_path, results)
