@@ -28,6 +28,11 @@ from .timing import compare, threads
 
 SECONDS = 10
 TIERS, RATES = ("mn01", "mn04", "mn10", "mn40"), (0.0, 0.5)
+LEFT_OUT = (
+    "Not taken: `panns_inference`, which fetches labels when it is imported and weights when it is constructed, and\n"
+    "`hear21passt`, which needs timm and with it a torchvision built for the very PyTorch installed (`CNN14` and\n"
+    "`PaSST-sized ViT` stand for them)."
+)
 # What the networks see of 10 s: YAMNet 19 patches of 0.96 s.
 PICTURES = {"YAMNet": (Yamnet, (19, 1, 96, 64)), "CNN14": (Cnn14, (1, 1, 1000, 64))}
 PICTURES["PaSST-sized ViT"] = (Passt, (1, 1, 128, 1000))
@@ -99,7 +104,11 @@ def notes(results: dict[str, Any]) -> str:
     """Versions, and what was not there."""
     there = ", ".join(f"{name} {number}" for name, number in results["versions"].items()) or "none"
     missing = "; ".join(f"{name} (needs {', '.join(packages)})" for name, packages in results["missing"].items())
-    return f"Published packages in this run: {there}." + (f" Not installed: {missing}." if missing else "")
+    return (
+        f"Published packages in this run: {there}."
+        + (f" Not installed: {missing}." if missing else "")
+        + f"\n{LEFT_OUT}"
+    )
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ SECTIONS: dict[str, Section] = {
     "cold": Section(
         "Cold start and peak memory",
         "A process each, one thread, 50 % removed, clips of 10 s (`python -m benchmarks.cold`): from the start of\n"
-        "Python to the first scene embedding, and the largest resident set.",
+        "Python to the first scene embedding, and the largest resident set. An exported file is written before; where\n"
+        "`hear_diffres_runtime` is not installed by itself, opening it imports PyTorch too.",
         lambda quick: {"cold": cold.run(quick)},
         cold.table,
     ),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from .packages import PACKAGES
 
 OURS = "hear-diffres"
+RUNTIMES = ("hear-diffres-runtime", "onnxruntime", "openvino")  # what exported files need
 
 
 def dependencies(name: str, extra: str = "") -> dict[str, Distribution]:
@@ -64,7 +64,11 @@ def own_size() -> int:
 
 def run() -> dict[str, dict[str, int]]:
     """What is installed to each package's size, largest first; "total" holds the sum."""
-    roots = {OURS: OURS} | {peer.packages[0]: peer.packages[0] for peer in PACKAGES if not peer.missing}
+    roots = (
+        {OURS: OURS}
+        | {name: name for name in RUNTIMES if dependencies(name)}
+        | {peer.packages[0]: peer.packages[0] for peer in PACKAGES if not peer.missing}
+    )
     results = {}
     for title, root in roots.items():
         sizes = {name: size(dist) for name, dist in dependencies(root).items()}
@@ -83,11 +87,6 @@ def table(results: dict[str, dict[str, int]], shown: int = 6) -> str:
         largest = ", ".join(f"{key} {value / 1e6:.1f}" for key, value in rest[:shown])
         lines.append(f"| {name} | {sizes['total'] / 1e6:,.1f} | {sizes.get(name, 0) / 1e6:.1f} | {largest} |")
     return "\n".join(lines)
-
-
-def tool_versions() -> dict[str, Any]:
-    """Version of each distribution that ours needs."""
-    return {name: dist.version for name, dist in dependencies(OURS).items()}
 
 
 if __name__ == "__main__":

@@ -85,6 +85,16 @@ def test_targets_say_met_unmet_and_not_run():
     assert "not run" in targets.table({})
 
 
+def test_the_size_of_exported_files_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "export.json"
+    monkeypatch.setattr(targets, "EXPORTED", path)
+    assert targets.rows({})[-1].met is None
+    for size, met in ((1.2e6, True), (2.5e6, False)):
+        rows = {"mn04, 50%": {"onnx": {"bytes": 4e6}, "onnx int8": {"bytes": size}}, "mn10, 50%": {"onnx int8": {}}}
+        path.write_text(json.dumps({"export": rows}))
+        assert targets.rows({})[-1].met is met
+
+
 def test_other_networks_have_sizes():
     costs = networks.costs()
     assert set(networks.PICTURES) < set(costs) and costs["CNN14"]["parameters"] == 80_753_615
