@@ -46,20 +46,15 @@ def size(dist: Distribution) -> int:
     return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.is_file())
 
 
-def folder_size(module: str) -> int:
-    """Bytes of a package's folder: what an editable install does not list."""
-    spec = find_spec(module)
-    folders = spec.submodule_search_locations if spec is not None else None
-    files = (path for folder in folders or () for path in Path(folder).rglob("*"))
-    return sum(path.stat().st_size for path in files if path.is_file() and path.suffix != ".pyc")
-
-
 def own_size() -> int:
     """Bytes of our package, with configurations and weights, however it is installed."""
     from hear_diffres.resources import resource_folder
 
-    data = (path for name in ("configs", "weights") for path in resource_folder(name).rglob("*"))
-    return folder_size("hear_diffres") + sum(path.stat().st_size for path in data if path.is_file())
+    spec = find_spec("hear_diffres")
+    folders = [*(spec.submodule_search_locations or ()), *map(resource_folder, ("configs", "weights"))] if spec else []
+    # Installed from a wheel, the latter two lie within the first.
+    files = {path.resolve() for folder in folders for path in Path(folder).rglob("*") if path.suffix != ".pyc"}
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def run() -> dict[str, dict[str, int]]:
