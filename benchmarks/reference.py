@@ -62,7 +62,7 @@ def ratios(results: Times, rate: float) -> dict[str, tuple[str, float]]:
     """Row to our fastest way at a rate, and how many times faster than the wrapper it is."""
     out = {}
     for row, times in results.items():
-        ways = [name for name in times if name.endswith(f"{rate:.0%} removed")]
+        ways = [name for name in times if name.endswith(f", {rate:.0%} removed")]
         if ways:
             fastest = min(ways, key=lambda name: times[name])
             out[row] = (fastest, times[REFERENCE] / times[fastest])

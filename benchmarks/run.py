@@ -44,8 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
     if results and "runs" not in results:  # of an earlier form
         results = {}
     exported.clear()
+    machine = describe()  # before anything is written, which git would call dirty
     for name in names or ([] if given.only else SECTIONS):
-        run_section(name, given.quick, results)
+        run_section(name, given.quick, results, machine)
         write_json(results_path, results)
     docs = output or ROOT / "docs"
     finish(results, docs)
@@ -53,9 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     print((docs / "benchmarks.md").read_text())
 
 
-def run_section(name: str, quick: bool, results: dict[str, Any]) -> None:
+def run_section(name: str, quick: bool, results: dict[str, Any], machine: dict[str, str]) -> None:
     """Run one section into `results`, and note when, on what, and beside how much else."""
-    machine, before, start = describe(), os.getloadavg()[0], time.perf_counter()
+    before, start = os.getloadavg()[0], time.perf_counter()
     print(f"{name} ...", flush=True)
     results["machine"] = machine
     results |= SECTIONS[name].run(quick)

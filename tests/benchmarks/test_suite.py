@@ -68,6 +68,10 @@ def test_stages_add_up_to_the_whole_and_have_floors():
 
 def test_targets_say_met_unmet_and_not_run():
     times = {reference.REFERENCE: 1.0, "A, 0% removed": 0.25, "B, 0% removed": 0.1, "A, 50% removed": 0.2}
+    assert reference.ratios({"mn04": times}, 0.5) == {"mn04": ("A, 50% removed", 5.0)}
+    times["A, 50% removed"] = 0.01  # must not be taken for 0 %
+    assert reference.ratios({"mn04": times}, 0.0) == {"mn04": ("B, 0% removed", 10.0)}
+    times["A, 50% removed"] = 0.2
     results = {
         "scenes": {"mn04, 1 thread": times},
         "embed": [{"kind": "scene", "tier": "mn04", "rate": 0.75, "threads": 1, "batch": 1, "ms": 0.2, "runner": "A"}],
