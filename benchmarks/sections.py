@@ -71,7 +71,7 @@ SECTIONS: dict[str, Section] = {
         "Other networks",
         "A 10 s clip, random weights, all in turns (`python -m benchmarks.networks`): re-implementations in\n"
         "`benchmarks/peers/`, and published packages. ms per second of audio. MACs are those of the network, without\n"
-        "the front end.",
+        f"the front end. What takes more than {networks.LIMIT_SECONDS:.0f} s on one thread is not run on two.",
         lambda quick: {"networks": networks.run(quick)},
         networks.table,
     ),
