@@ -29,17 +29,14 @@ def measure(name: str, tier: str, batch: int, started: float) -> dict[str, float
     begun = time.monotonic()
     runner = next((r for r in OURS if r.name == name), None)
     peer = next((p for p in PEERS if p.name == name), None)
-    entry = runner or peer
-    for package in entry.packages if entry else ("torch",):
+    packages = (runner.imports or runner.packages) if runner else peer.packages if peer else ("torch",)
+    for package in packages:
         importlib.import_module(package)
-    from hear_diffres.machine import peak_megabytes
-
     imported = time.monotonic()
-    import torch
-
-    torch.set_num_threads(1)
+    if "torch" in packages:
+        importlib.import_module("torch").set_num_threads(1)
     embedder = runner.make(tier, RATE, 1) if runner else peer.make() if peer else reference(tier)
-    made, loaded = time.monotonic(), peak_megabytes()
+    made, loaded = time.monotonic(), _peak_megabytes()
     audio = noise(batch, SECONDS, peer.sample_rate if peer else SAMPLE_RATE)
     prepared = time.monotonic()
     embedder.scene(audio)
@@ -51,8 +48,14 @@ def measure(name: str, tier: str, batch: int, started: float) -> dict[str, float
         "first": end - prepared,
         "all": end - started - (prepared - made),
         "loaded_mb": loaded,
-        "peak_mb": peak_megabytes(),
+        "peak_mb": _peak_megabytes(),
     }
+
+
+def _peak_megabytes() -> float:
+    """As `hear_diffres.machine` has it, without importing PyTorch."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
 
 def cases(quick: bool) -> list[tuple[str, str, int]]:
@@ -70,8 +73,13 @@ def cases(quick: bool) -> list[tuple[str, str, int]]:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """A row per case; of batch 1 the median of three processes, else one."""
+    from .runners import ours
+
     rows = []
+    prepare = {runner.name: runner.prepare for runner in ours() if runner.prepare}
     for name, tier, batch in cases(quick):
+        if name in prepare:
+            prepare[name](tier, RATE)
         done = [_spawn(name, tier, batch) for _ in range(1 if quick or batch > 1 else 3)]
         median = {key: statistics.median(values[key] for values in done) for key in done[0]}
         rows.append({"name": name, "tier": tier, "batch": batch} | median)

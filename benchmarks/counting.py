@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,17 @@ class Work:
         return Work(self.macs + other.macs, self.n_bytes + other.n_bytes)
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> float:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+# PyTorch's own counter does not know how it does attention on a CPU.
+_FLOPS: dict[Any, Callable[..., float]] = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
+
+
 class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
@@ -36,14 +47,14 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if packet not in flop_registry and func is not torch.ops.prim.device.default:
+        if packet not in _FLOPS and func is not torch.ops.prim.device.default:
             with self:  # what is made of convolutions and products is counted as those
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        if packet in flop_registry:
-            flops = flop_registry[packet](*args, **kwargs, out_val=result)
+        if packet in _FLOPS:
+            flops = _FLOPS[packet](*args, **kwargs, out_val=result)
             tensors = [*_tensors(args), *_tensors(kwargs.values()), *_tensors([result])]
             self.layers.append(Work(flops / 2, float(sum(t.numel() * t.element_size() for t in tensors))))
         return result

@@ -89,7 +89,7 @@ def _bandwidth(n_bytes: int, seconds: float) -> dict[str, float]:
 
 def run(quick: bool = False) -> dict[str, Any]:
     """Rates by threads; see `Peaks.of`."""
-    seconds, sizes = (0.05 if quick else 0.4), caches()
+    seconds, sizes = (0.05 if quick else 0.8), caches()
     results: dict[str, Any] = {"caches": sizes, "threads": {}}
     for count in (1, 2):
         with threads(count):

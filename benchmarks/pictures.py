@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import networks, stages
+from . import reference, stages
 
 _DPI = 120
+_SCALE = "mn04"  # the tier that other networks are drawn beside
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[Path]:
@@ -42,17 +43,22 @@ def _speed(results: dict[str, Any], path: Path) -> Path:
                 at = [tiers.index(row["tier"]) for row in chosen]
                 label = f"{runner}, {rate:.0%} removed"
                 axis.plot(at, [row["ms"] / 1e3 for row in chosen], "os^D"[number % 4] + "-", label=label)
+        # What was measured beside other runs of ours is drawn by its ratio to those.
+        own = {r["tier"]: r["ms"] / 1e3 for r in rows if (r["kind"], r["runner"], r["rate"]) == (kind, "PyTorch", 0.0)}
         wrapper = {k.split(",")[0]: v for k, v in results.get(_section(kind), {}).items() if k.endswith("1 thread")}
-        known = [tier for tier in tiers if tier in wrapper]
-        times = [wrapper[tier]["reference wrapper"] / networks.SECONDS for tier in known]
+        known = [tier for tier in tiers if tier in wrapper and tier in own]
+        times = [own[t] * wrapper[t][reference.REFERENCE] / wrapper[t][reference.way("PyTorch", 0.0)] for t in known]
         axis.plot([tiers.index(tier) for tier in known], times, "kx--", label="EfficientAT_HEAR's wrapper")
         peers = results.get("networks", {}).get("seconds", {}).get("1", {}).get(kind, {})
         for name, seconds in peers.items():
-            if not name.startswith("mn"):
-                value = seconds / networks.SECONDS
+            if not name.startswith("mn") and _SCALE in own:
+                value = own[_SCALE] * seconds / peers[f"{_SCALE}, 0%"]
                 axis.axhline(value, color="0.6", linewidth=0.8)
-                axis.annotate(name, (len(tiers) - 0.9, value), fontsize=7, va="bottom", ha="right", color="0.35")
-        axis.set(title=f"{kind} embeddings", yscale="log", xticks=range(len(tiers)), xticklabels=tiers)
+                place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+                axis.annotate(name, (0.99, value), fontsize=7, color="0.35", **place)
+        axis.set(
+            title=f"{kind.removesuffix('s')} embeddings", yscale="log", xticks=range(len(tiers)), xticklabels=tiers
+        )
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds per second of audio, one thread, one clip of 10 s")
     axes[0].legend(fontsize=7)

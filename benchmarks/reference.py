@@ -62,7 +62,7 @@ def ratios(results: Times, rate: float) -> dict[str, tuple[str, float]]:
     """Row to our fastest way at a rate, and how many times faster than the wrapper it is."""
     out = {}
     for row, times in results.items():
-        ways = [name for name in times if name.endswith(f"{rate:.0%} removed")]
+        ways = [name for name in times if name.endswith(f", {rate:.0%} removed")]
         if ways:
             fastest = min(ways, key=lambda name: times[name])
             out[row] = (fastest, times[REFERENCE] / times[fastest])
@@ -70,13 +70,13 @@ def ratios(results: Times, rate: float) -> dict[str, tuple[str, float]]:
 
 
 def table(results: Times) -> str:
-    """Milliseconds, and in brackets how many times faster than the wrapper."""
+    """Milliseconds, and how many times faster than the wrapper."""
     names = list(dict.fromkeys(name for times in results.values() for name in times))
     lines = ["| ms per clip | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for row, times in results.items():
         cells = []
         for name in names:
-            ratio = "" if name == REFERENCE else f" ({times[REFERENCE] / times[name]:.1f} x)"
+            ratio = "" if name == REFERENCE else f", {times[REFERENCE] / times[name]:.1f} x"
             cells.append(f"{times[name] * 1e3:,.1f}{ratio}")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from typing import Any
 from hear_diffres.files import write_json
 from hear_diffres.machine import describe
 
-from . import pictures, stages
+from . import exported, pictures, stages
 from .page import write
 from .peaks import Peaks
 from .sections import SECTIONS
@@ -43,8 +43,10 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, Any] = json.loads(results_path.read_text()) if results_path.exists() and given.only else {}
     if results and "runs" not in results:  # of an earlier form
         results = {}
+    exported.clear()
+    machine = describe()  # before anything is written, which git would call dirty
     for name in names or ([] if given.only else SECTIONS):
-        run_section(name, given.quick, results)
+        run_section(name, given.quick, results, machine)
         write_json(results_path, results)
     docs = output or ROOT / "docs"
     finish(results, docs)
@@ -52,9 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     print((docs / "benchmarks.md").read_text())
 
 
-def run_section(name: str, quick: bool, results: dict[str, Any]) -> None:
+def run_section(name: str, quick: bool, results: dict[str, Any], machine: dict[str, str]) -> None:
     """Run one section into `results`, and note when, on what, and beside how much else."""
-    machine, before, start = describe(), os.getloadavg()[0], time.perf_counter()
+    before, start = os.getloadavg()[0], time.perf_counter()
     print(f"{name} ...", flush=True)
     results["machine"] = machine
     results |= SECTIONS[name].run(quick)

@@ -32,11 +32,15 @@ class Runner:
         name: as the tables have it.
         packages: imported by it; all of them must be installed.
         make: tier, rate and threads to an embedder with random or trained weights (it makes no difference in time).
+        prepare: tier and rate: what is done once and not timed, such as writing a file.
+        imports: what a user imports, for the cold start; default: the packages.
     """
 
     name: str
     packages: tuple[str, ...]
     make: Callable[[str, float, int], Embedder]
+    prepare: Callable[[str, float], object] | None = None
+    imports: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -130,7 +134,34 @@ def _passt() -> Embedder:
     return _module(Passt)
 
 
-OURS: tuple[Runner, ...] = (Runner("PyTorch", ("torch", "hear_diffres"), _pytorch),)
+def _file_maker(kind: str) -> Callable[[str, float, int], Embedder]:
+    def make(tier: str, rate: float, threads: int) -> Embedder:
+        from . import exported
+
+        return exported.make(kind, tier, rate, threads)
+
+    return make
+
+
+def _file_writer(kind: str) -> Callable[[str, float], object]:
+    def prepare(tier: str, rate: float) -> object:
+        from . import exported
+
+        return exported.prepare(kind, tier, rate)
+
+    return prepare
+
+
+def _file_runner(name: str, kind: str, package: str) -> Runner:
+    packages = ("hear_diffres.export", "hear_diffres.runtime", "onnx", package)
+    return Runner(name, packages, _file_maker(kind), _file_writer(kind), ("numpy", package))
+
+
+OURS: tuple[Runner, ...] = (
+    Runner("PyTorch", ("torch", "hear_diffres"), _pytorch),
+    _file_runner("ONNX Runtime", "onnx", "onnxruntime"),
+    _file_runner("OpenVINO", "openvino", "openvino"),
+)
 PEERS: tuple[Peer, ...] = (
     Peer("YAMNet", _yamnet, sample_rate=16_000),
     Peer("CNN14", _cnn14),

@@ -42,8 +42,8 @@ SECTIONS: dict[str, Section] = {
         "Where the time goes",
         "Scene embeddings (`block+mels`) of one 10 s clip, batch 1, one thread, PyTorch\n"
         "(`python -m benchmarks.stages`). Decode and resample from a stereo file at 44.1 kHz; `wav to samples` is\n"
-        "decode, mix and resample as `read_audio` does them. `check` is the inspection of the input, `DiffRes` includes\n"
-        "stacking its channels for the backbone. Medians.",
+        "decode, mix and resample as `read_audio` does them. `check` is the inspection of the input; `DiffRes` has in\n"
+        "it the stacking of its channels for the backbone. Medians.",
         _stages,
         stages.table,
     ),
@@ -55,8 +55,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "scenes": Section(
         "Scene embeddings: against EfficientAT_HEAR's wrapper",
-        "One 10 s clip (`python -m benchmarks.scenes`); the wrapper (`benchmarks/peers/efficientat_hear.py`) takes all\n"
-        "frames of the same tier. In brackets: times faster.",
+        "One 10 s clip (`python -m benchmarks.scenes`); the wrapper (`benchmarks/peers/efficientat_hear.py`) takes\n"
+        "all frames of the same tier. After the comma: times faster.",
         lambda quick: {"scenes": scenes.run(("mn01", "mn04"), (1,), 1.0) if quick else scenes.run()},
         scenes.table,
     ),
@@ -64,21 +64,22 @@ SECTIONS: dict[str, Section] = {
         "Timestamp embeddings: one pass against a window every 50 ms",
         "A 10 s clip, 201 embeddings (`python -m benchmarks.timestamps`). The wrapper passes one window of 160 ms\n"
         "after the other. Two threads for two tiers only: the wrapper takes long.",
-        lambda quick: {"timestamps": timestamps.run(("mn01",), (1,), 1.0) if quick else timestamps.run()},
+        lambda quick: {"timestamps": timestamps.run(("mn01",), budget=1.0) if quick else timestamps.all_tiers()},
         timestamps.table,
     ),
     "networks": Section(
         "Other networks",
         "A 10 s clip, random weights, all in turns (`python -m benchmarks.networks`): re-implementations in\n"
         "`benchmarks/peers/`, and published packages. ms per second of audio. MACs are those of the network, without\n"
-        "the front end.",
+        f"the front end. What takes more than {networks.LIMIT_SECONDS:.0f} s on one thread is not run on two.",
         lambda quick: {"networks": networks.run(quick)},
         networks.table,
     ),
     "cold": Section(
         "Cold start and peak memory",
         "A process each, one thread, 50 % removed, clips of 10 s (`python -m benchmarks.cold`): from the start of\n"
-        "Python to the first scene embedding, and the largest resident set.",
+        "Python to the first scene embedding, and the largest resident set. An exported file is written before; where\n"
+        "`hear_diffres_runtime` is not installed by itself, opening it imports PyTorch too.",
         lambda quick: {"cold": cold.run(quick)},
         cold.table,
     ),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from .packages import PACKAGES
 
 OURS = "hear-diffres"
+RUNTIMES = ("hear-diffres-runtime", "onnxruntime", "openvino")  # what exported files need
 
 
 def dependencies(name: str, extra: str = "") -> dict[str, Distribution]:
@@ -46,25 +46,24 @@ def size(dist: Distribution) -> int:
     return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.is_file())
 
 
-def folder_size(module: str) -> int:
-    """Bytes of a package's folder: what an editable install does not list."""
-    spec = find_spec(module)
-    folders = spec.submodule_search_locations if spec is not None else None
-    files = (path for folder in folders or () for path in Path(folder).rglob("*"))
-    return sum(path.stat().st_size for path in files if path.is_file() and path.suffix != ".pyc")
-
-
 def own_size() -> int:
     """Bytes of our package, with configurations and weights, however it is installed."""
     from hear_diffres.resources import resource_folder
 
-    data = (path for name in ("configs", "weights") for path in resource_folder(name).rglob("*"))
-    return folder_size("hear_diffres") + sum(path.stat().st_size for path in data if path.is_file())
+    spec = find_spec("hear_diffres")
+    folders = [*(spec.submodule_search_locations or ()), *map(resource_folder, ("configs", "weights"))] if spec else []
+    # Installed from a wheel, the latter two lie within the first.
+    files = {path.resolve() for folder in folders for path in Path(folder).rglob("*") if path.suffix != ".pyc"}
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def run() -> dict[str, dict[str, int]]:
     """What is installed to each package's size, largest first; "total" holds the sum."""
-    roots = {OURS: OURS} | {peer.packages[0]: peer.packages[0] for peer in PACKAGES if not peer.missing}
+    roots = (
+        {OURS: OURS}
+        | {name: name for name in RUNTIMES if dependencies(name)}
+        | {peer.packages[0]: peer.packages[0] for peer in PACKAGES if not peer.missing}
+    )
     results = {}
     for title, root in roots.items():
         sizes = {name: size(dist) for name, dist in dependencies(root).items()}
@@ -83,11 +82,6 @@ def table(results: dict[str, dict[str, int]], shown: int = 6) -> str:
         largest = ", ".join(f"{key} {value / 1e6:.1f}" for key, value in rest[:shown])
         lines.append(f"| {name} | {sizes['total'] / 1e6:,.1f} | {sizes.get(name, 0) / 1e6:.1f} | {largest} |")
     return "\n".join(lines)
-
-
-def tool_versions() -> dict[str, Any]:
-    """Version of each distribution that ours needs."""
-    return {name: dist.version for name, dist in dependencies(OURS).items()}
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from . import embed, reference, stages
 
-SPEED, FLOOR = 3_000, 3.0
+SPEED, FLOOR, FILE_MEGABYTES = 3_000, 3.0, 2.0
+EXPORTED = Path(__file__).resolve().parent / "results" / "export.json"  # of `python -m benchmarks.export`
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ def rows(results: dict[str, Any]) -> list[Row]:
             found.append(_against(key, rate, least, threads, {k: v for k, v in ratios.items() if k.endswith(threads)}))
     found.append(_real_time(results.get("embed", [])))
     found += _floors(results.get("floors", {}))
+    found.append(_file_size(EXPORTED))
     return found
 
 
@@ -72,6 +76,22 @@ def _floors(floors: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
             text = f"{least:.1f} to {worst:.1f} x"
         out.append(Row(f"{stage} within {FLOOR:.0f} x of its floor", text, within == len(ratios)))
     return out
+
+
+def _file_size(path: Path) -> Row:
+    """The int8 files of mn04, of whichever rate."""
+    target = f"mn04 exported in int8: < {FILE_MEGABYTES:.0f} MB"
+    rows = json.loads(path.read_text())["export"] if path.exists() else {}
+    sizes = {
+        way: figures["bytes"] / 1e6
+        for row, ways in rows.items()
+        for way, figures in ways.items()
+        if row.startswith("mn04,") and way.endswith("int8")
+    }
+    if not sizes:
+        return Row(target, "not run (`python -m benchmarks.export`)", None)
+    text = ", ".join(f"{way}: {megabytes:.2f} MB" for way, megabytes in sizes.items())
+    return Row(target, text, max(sizes.values()) < FILE_MEGABYTES)
 
 
 def table(results: dict[str, Any]) -> str:
