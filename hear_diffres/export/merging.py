@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..compression import DiffRes
+from ..compression import BandsDiffRes, DiffRes
 from ..compression.base import n_bins
 from ..compression.estimator import LightEstimator, PaperEstimator, UniformEstimator
 from ..compression.position import position_code
 from ..compression.power import _EPSILON, _MAX_LOG_POWER
 from ..compression.scores import MIN_IMPORTANCE
+from ..compression.windows import average
 from ..errors import ConfigError
 from .graph import Graph
 
@@ -31,6 +32,16 @@ class Merged:
     channels: tuple[str, str, str]
     times_ms: str
     durations: str | None
+
+
+def merge_bands(g: Graph, logmel: str, compressor: BandsDiffRes) -> str:
+    """`FewerBands`: the power of neighbouring bands averaged, `[B, T, F]` to `[B, T, bands]`."""
+    if compressor.bands == compressor.in_f_dim:
+        return logmel
+    matrix = average(torch.eye(compressor.in_f_dim, dtype=torch.float64).unsqueeze(0), compressor.bands)[0]
+    power = g.op("Exp", g.op("Min", logmel, _MAX_LOG_POWER))
+    merged = g.op("MatMul", power, *_f32(matrix.T.numpy()))
+    return g.op("Log", g.op("Add", merged, _EPSILON))
 
 
 def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float) -> Merged:

@@ -8,7 +8,7 @@ from onnx import helper
 
 from ..backbone import MobileNet
 from ..backbone.rates import nearest_rate
-from ..compression import DiffRes
+from ..compression import BandsDiffRes, DiffRes
 from ..errors import ConfigError
 from ..frontend import LogMel
 from ..frontend.stft import CONTEXT_FRAMES
@@ -27,8 +27,9 @@ def check_exportable(model: HearModel) -> None:
     wrong = []
     if type(frontend) is not LogMel:
         wrong.append(f"front end {type(frontend).__name__} (export knows LogMel)")
+    compressor = compressor.inner if isinstance(compressor, BandsDiffRes) else compressor
     if type(compressor) is not DiffRes:
-        wrong.append(f"compressor {type(compressor).__name__} (export knows DiffRes)")
+        wrong.append(f"compressor {type(compressor).__name__} (export knows DiffRes, and BandsDiffRes)")
     elif compressor.compat is not None or compressor.learn_pos_emb or compressor.budget != "block":
         wrong.append("DiffRes in another budget than 'block', with a learned position code, or compat='pydiffres'")
     elif model.chunk_frames % compressor.block_frames:
@@ -49,9 +50,11 @@ def frontend_of(model: HearModel) -> LogMel:
 
 
 def _compressor_of(model: HearModel) -> DiffRes:
-    if not isinstance(model.network.compressor, DiffRes):
-        raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(model.network.compressor).__name__}")
-    return model.network.compressor
+    compressor = model.network.compressor
+    compressor = compressor.inner if isinstance(compressor, BandsDiffRes) else compressor
+    if not isinstance(compressor, DiffRes):
+        raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(compressor).__name__}")
+    return compressor
 
 
 def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = False) -> onnx.ModelProto:
@@ -86,7 +89,9 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
     taps = embedding.taps(backbone)
     if taps:
         with g.scope("diffres"):
-            merged = merging.merge(g, logmel, n_frames, compressor, model.reduction)
+            outer = network.compressor
+            bands = merging.merge_bands(g, logmel, outer) if isinstance(outer, BandsDiffRes) else logmel
+            merged = merging.merge(g, bands, n_frames, compressor, model.reduction)
             average, largest, code = merged.channels
             parts = [g.unsqueeze(x, 1) for x in (normalise(average), normalise(largest), code)]
             picture = g.transpose(g.op("Concat", *parts, axis=1), 0, 1, 3, 2)

@@ -74,6 +74,8 @@ def test_lengths_not_seen_at_export(mn01, n):
     [
         ("mn04", 0.5, "block+mels"),
         ("mn04", 0.75, "e1+clf+logits"),
+        ("mn04_b64", 0.5, "block+mels"),
+        ("mn04_b64", 0.0, "e1"),
         ("mn01", 0.25, "all_block+all_se"),
         ("mn01", 0.0, "block+se+mels"),
         ("mn01", 0.61, "se"),
