@@ -17,11 +17,32 @@ from .rates import RateNorm, RateStem
 _ACTS = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.Identity: ""}
 
 
-def _norm(module: ConvNorm) -> nn.BatchNorm2d | None:
+def _norm(module: ConvNorm, rate: int | None = None) -> nn.BatchNorm2d | None:
     norm: nn.Module = module.norm
     if isinstance(norm, RateNorm):
-        norm = norm.rates[norm.current]
+        norm = norm.rates[norm.current if rate is None else rate]
     return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
+@torch.no_grad()
+def fold(module: ConvNorm, rate: int | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with batch normalisation's scale and shift in them, float64.
+
+    Float64, because a small variance must not cost digits.
+
+    Args:
+        module: in evaluation mode.
+        rate: index of the set of parameters where there is one per rate. Default: the current one.
+
+    Raises:
+        TypeError: its normalisation is another, or has no statistics.
+    """
+    conv, norm = module.conv, _norm(module, rate)
+    if norm is None or norm.running_var is None or norm.running_mean is None:
+        raise TypeError(f"cannot fold {type(module.norm).__name__}")
+    weight = conv.current_weight(rate) if isinstance(conv, RateStem) else conv.weight
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return weight.double() * scale[:, None, None, None], norm.bias.double() - norm.running_mean.double() * scale
 
 
 def foldable(network: MobileNet) -> bool:
@@ -64,7 +85,6 @@ class FoldedConv:
     act: str
 
     @classmethod
-    @torch.no_grad()
     def of(cls, module: ConvNorm, dtype: torch.dtype | None = None) -> FoldedConv:
         """From a layer in evaluation mode; where it has a set of parameters per rate, from the current one.
 
@@ -72,19 +92,10 @@ class FoldedConv:
             module: convolution, batch normalisation, activation.
             dtype: to calculate in (default: the layer's).
         """
-        conv, weight = module.conv, module.conv.weight
-        if isinstance(conv, RateStem):
-            weight = conv.current_weight()
-        norm = _norm(module)
-        if norm is None or norm.running_var is None or norm.running_mean is None:
-            raise TypeError(f"cannot fold {type(module.norm).__name__}")
-        # In float64: a small variance must not cost digits.
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        bias = norm.bias.double() - norm.running_mean.double() * scale
-        dtype = weight.dtype if dtype is None else dtype
-        folded = (weight.double() * scale[:, None, None, None]).to(dtype)
+        weight, bias = fold(module)
+        conv, dtype = module.conv, module.conv.weight.dtype if dtype is None else dtype
         return cls(
-            folded.contiguous(memory_format=torch.channels_last), bias.to(dtype), conv.kernel_size[0],
+            weight.to(dtype).contiguous(memory_format=torch.channels_last), bias.to(dtype), conv.kernel_size[0],
             conv.stride[0], conv.groups, _ACTS[type(module.act)],
         )  # fmt: skip
 

@@ -80,9 +80,9 @@ class RateStem(nn.Conv2d):
         """Convolve `[B, C, F, T]` with the current rate's weights."""
         return F.conv2d(x, self.current_weight(), stride=self.stride, padding=self.padding)
 
-    def current_weight(self) -> Tensor:
-        """The shared channel's weights and the current rate's for the others."""
-        further = self.extra[self.current].reshape(self.weight[:, 1:].shape)
+    def current_weight(self, rate: int | None = None) -> Tensor:
+        """The shared channel's weights and, for the others, those of the set `rate` (default: the current one)."""
+        further = self.extra[self.current if rate is None else rate].reshape(self.weight[:, 1:].shape)
         return torch.cat([self.weight[:, :1], further], dim=1)
 
 

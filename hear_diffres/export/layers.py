@@ -8,9 +8,9 @@ import numpy as np
 from torch import nn
 
 from ..backbone import MobileNet
+from ..backbone.folded import fold
 from ..backbone.layers import ConvNorm, InvertedResidual, SqueezeExcite
 from ..backbone.mobilenet import _STEM_STRIDE, N_STAGES
-from ..backbone.rates import RateNorm, RateStem
 from .graph import Graph
 
 SCOPE = "backbone"  # of the convolutions that may be quantised
@@ -121,28 +121,12 @@ def _excite(g: Graph, x: str, mean: str, layer: SqueezeExcite) -> str:
     return g.op("Mul", x, g.op("Unsqueeze", gate, [2, 3]))
 
 
-def folded(layer: ConvNorm, rate: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias of a convolution with its normalisation folded in, float32; folded in float64."""
-    conv, norm = layer.conv, layer.norm
-    weight = conv.weight.detach().double().clone()
-    if isinstance(conv, RateStem):
-        weight[:, 1:] = conv.extra[rate or 0].detach().double().reshape(weight[:, 1:].shape)
-    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().double()
-    if isinstance(norm, RateNorm):
-        norm = norm.rates[rate or 0]  # type: ignore[assignment]
-    if not isinstance(norm, nn.Identity):  # what it is where it was folded before
-        state = {name: value.double() for name, value in norm.state_dict().items()}
-        scale = state["weight"] / (state["running_var"] + norm.eps).sqrt()
-        weight = weight * scale.reshape(-1, 1, 1, 1)
-        bias = state["bias"] + (bias - state["running_mean"]) * scale
-    return weight.float().numpy(), bias.float().numpy()
-
-
 def _conv(g: Graph, x: str, layer: ConvNorm, rate: int | None) -> str:
     conv = layer.conv
     pad = conv.kernel_size[0] // 2
+    weight, bias = (value.float().numpy() for value in fold(layer, rate))
     out = g.op(
-        "Conv", x, *folded(layer, rate), group=conv.groups, strides=list(conv.stride), pads=[pad] * 4,
+        "Conv", x, weight, bias, group=conv.groups, strides=list(conv.stride), pads=[pad] * 4,
         kernel_shape=list(conv.kernel_size),
     )  # fmt: skip
     if isinstance(layer.act, nn.ReLU):
