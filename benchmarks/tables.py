@@ -11,6 +11,8 @@ from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
+from .load import note
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SETS = {
@@ -63,8 +65,9 @@ def tiers() -> str:
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
         cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    busy = note(speed.get("runs", {}), ("stages",))
     lines.append("")
-    lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}.")
+    lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}{busy and '; ' + busy}.")
     return "\n".join(lines)
 
 
