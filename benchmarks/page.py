@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from . import networks, stages, targets
+from .load import note
 from .runners import OURS
 from .sections import SECTIONS
 
@@ -34,6 +35,10 @@ Written by `make bench` (`python -m benchmarks.run`). {machine["processor"]}, {m
 torch {machine["torch"]}, {machine["date"]}, commit {machine["commit"]}. The machine is shared: compare rows of one
 table, not with other runs. MACs and parameters: `hear-diffres models`."""
     ]
+    if busy := note(results["runs"]):
+        parts.append(
+            f"**Not final: {busy}.** Two threads suffer most. Ratios within a table are of alternatives in turns."
+        )
     left = {runner.name: runner.missing for runner in OURS if runner.missing}
     if left:
         texts = (f"{name} (needs {', '.join(packages)})" for name, packages in left.items())

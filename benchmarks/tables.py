@@ -12,6 +12,7 @@ from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
 from . import archive, chunks, streaming
+from .load import note
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -65,8 +66,9 @@ def tiers() -> str:
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
         cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    busy = note(speed.get("runs", {}), ("stages",))
     lines.append("")
-    lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}.")
+    lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}{busy and '; ' + busy}.")
     return "\n".join(lines)
 
 

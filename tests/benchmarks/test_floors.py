@@ -7,7 +7,7 @@ import doctest
 import pytest
 import torch
 
-from benchmarks import counting, peaks
+from benchmarks import counting, load, peaks
 from benchmarks.counting import Work, count, total
 from benchmarks.floors import Task, fft_macs, stages
 from benchmarks.peaks import Peaks
@@ -17,7 +17,7 @@ PEAKS = Peaks(1e9, {"L2": 8e9, "L3": 4e9, "memory": 1e9}, {"L2": 1000, "L3": 10_
 
 
 def test_examples():
-    assert doctest.testmod(counting).failed == 0
+    assert doctest.testmod(counting).failed == doctest.testmod(load).failed == 0
 
 
 def test_products_are_counted_with_their_bytes():

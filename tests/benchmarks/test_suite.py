@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import cold, embed, networks, pictures, reference, run, runners, sizes, stages, targets
+from benchmarks import cold, embed, load, networks, pictures, reference, run, runners, sizes, stages, targets
 from benchmarks.peaks import Peaks
 from benchmarks.runners import Embedder, Runner
 from benchmarks.timing import compare
@@ -87,6 +87,11 @@ def test_targets_say_met_unmet_and_not_run():
     assert met["mel within 3 x of its floor"] is True and met["STFT within 3 x of its floor"] is False
     assert "**no**" in targets.table(results) and "| yes |" in targets.table(results)
     assert "not run" in targets.table({})
+
+
+def test_a_busy_machine_is_told():
+    runs = {"stages": {"load": [0.5, 1.0]}, "embed": {"load": [1.0, 9.6e4]}}
+    assert load.note(runs, ("stages",)) == "" == load.note({}) and "load up to 96000" in load.note(runs)
 
 
 def test_the_size_of_exported_files_is_read(tmp_path, monkeypatch):
