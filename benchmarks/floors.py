@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from hear_diffres.compression.base import count_bins
 from hear_diffres.embedding import DEFAULT_EMBEDDING, Embedding
 from hear_diffres.frontend import LogMel
 from hear_diffres.frontend.mel import mel_bank
@@ -66,13 +65,13 @@ def stages(tier: str, rate: float, seconds: float, batch: int = 1) -> dict[str, 
     frontend = LogMel()
     samples = round(seconds * config.sample_rate)
     frames, bands, bins = frontend.n_frames(samples), frontend.n_bands, frontend.n_fft // 2 + 1
-    kept = count_bins(frames, rate)
     bank = mel_bank(frontend.n_mels, frontend.n_fft, config.sample_rate, frontend.f_min, frontend.f_max)
     nonzero = int((bank > 0).sum())
     with torch.device("meta"):
         backbone = build_backbone(config, CHANNELS)
         compressor = build_compressor(config, frontend, rate, config.budget)
-        picture = torch.empty(batch, CHANNELS, bands, kept)
+        kept, height = compressor.out_shape(frames, rate)
+        picture = torch.empty(batch, CHANNELS, height, kept)
     taps = Embedding.parse(DEFAULT_EMBEDDING).taps(backbone)
     sequences = backbone.eval()(picture, taps=taps).sequences.values()
     layers = tuple(count(lambda: backbone(picture, taps=taps)))
@@ -83,7 +82,7 @@ def stages(tier: str, rate: float, seconds: float, batch: int = 1) -> dict[str, 
         "check": Task(Work(0, _FLOAT * batch * samples)),
         "STFT": Task(Work(batch * frames * stft, _FLOAT * batch * (samples + frames * bins))),
         "mel": Task(Work(batch * frames * nonzero, _FLOAT * batch * frames * (bins + bands))),
-        "DiffRes": Task(Work(batch * frames * merging, _FLOAT * batch * bands * (frames + CHANNELS * kept))),
+        "DiffRes": Task(Work(batch * frames * merging, _FLOAT * batch * (bands * frames + CHANNELS * height * kept))),
         "backbone": Task(total(layers), layers),
         "embedding": Task(Work(0, _FLOAT * (batch * frames * bands + tapped))),
     }
