@@ -2,7 +2,8 @@
 
     python -m benchmarks.export
 
-One thread, batch 1, waveform to embedding, all ways in turns within one run. The int8 ranges come from synthesised
+One thread, batch 1, waveform to embedding, all ways in turns within one run: the median of the processor time they
+take, which other programs on the machine lengthen less than the time on the wall. The int8 ranges come from synthesised
 sounds: they do not matter for speed.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,8 +27,6 @@ from hear_diffres.export import FORMATS, export_model
 from hear_diffres.machine import describe
 from hear_diffres.samples import RATE, make
 
-from .timing import compare
-
 SECONDS = 10
 RESULT = Path(__file__).resolve().parent / "results" / "export.json"
 TITLES = {
@@ -39,7 +39,7 @@ TITLES = {
 
 
 def run(
-    tiers: tuple[str, ...] = ("mn01", "mn04", "mn10"), rates: tuple[float, ...] = (0.0, 0.5, 0.75), rounds: int = 15
+    tiers: tuple[str, ...] = ("mn01", "mn04", "mn10"), rates: tuple[float, ...] = (0.0, 0.5, 0.75), rounds: int = 11
 ) -> dict[str, dict[str, Any]]:
     """ "TIER, RATE" to way to figures: `scene` and `timestamps` in ms, and of files `bytes` and `open` in ms."""
     torch.set_num_threads(1)
@@ -64,18 +64,30 @@ def run(
                     kind, _, int8 = way.partition(" ")
                     path = folder / f"{tier}_{rate}_{way.replace(' ', '_')}{formats[kind]}"
                     export_model(model, path, kind, int8=bool(int8), calibrate=folder / "audio" if int8 else None)
-                    started = time.perf_counter()
+                    started = time.process_time()
                     ours = runtime.load_model(path, threads=1)
-                    opened = time.perf_counter() - started
+                    opened = time.process_time() - started
                     files = [path, path.with_suffix(".bin")] if kind == "openvino" else [path]
                     figures[way] = {"bytes": sum(f.stat().st_size for f in files), "open": opened * 1e3}
                     scene[way] = lambda m=ours: m.get_scene_embeddings(sound[None])
                     stamps[way] = lambda m=ours: m.get_timestamp_embeddings(sound[None])
                 for what, functions in (("scene", scene), ("timestamps", stamps)):
-                    for way, seconds in compare(functions, rounds, warmup=2).items():
+                    for way, seconds in processor_time(functions, rounds).items():
                         figures[way][what] = seconds * 1e3
                 results[f"{tier}, {rate:.0%}"] = figures
     return results
+
+
+def processor_time(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median processor seconds per call of each function, in turns, after one call that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            start = time.process_time()
+            function()
+            if turn:
+                seconds[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:

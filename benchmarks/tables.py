@@ -231,11 +231,20 @@ def parity() -> str:
     return "\n".join([table(result["parity"]), "", stamp(result, "python -m benchmarks.export_parity")])
 
 
+def stft() -> str:
+    """Ways to log-mel in a graph."""
+    from .export_stft import table
+
+    result = read("export_stft") or {}
+    return "\n".join([table(result["stft"]), "", stamp(result, "python -m benchmarks.export_stft")])
+
+
 def int8() -> str:
     """Probes of PyTorch and of exported files, float32 and int8."""
-    names = [name for name in SETS if name in ((read("int8_mn04") or {"results": {}})["results"])]
+    tiers = [tier for tier in list_models() if read(f"int8_{tier}")]
+    names = [name for name in SETS if name in (read("int8_mn04") or {"results": {}})["results"]]
     lines = ["| tier | | " + " | ".join(SETS[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
-    for tier in ("mn04", "mn10"):
+    for tier in tiers:
         for row, title in (("50%", "PyTorch"), ("float32 file, 50%", "float32 file"), ("int8 file, 50%", "int8 file")):
             cells = [text(score(read(f"int8_{tier}"), name, row)) for name in names]
             lines.append(f"| {tier} | {title} | " + " | ".join(cells) + " |")
@@ -252,7 +261,7 @@ def fill(page: str, mark: str, table: str) -> str:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "sets": sets},
     "docs/hear.md": {"evaluators": evaluators},
-    "docs/export.md": {"exported": exported, "parity": parity, "int8": int8},
+    "docs/export.md": {"exported": exported, "parity": parity, "int8": int8, "stft": stft},
     "docs/training.md": {"extra": extra},
     "docs/streaming.md": {"stream": stream, "chunks": chunk_costs, "archive": reading_ahead},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},

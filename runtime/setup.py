@@ -11,6 +11,14 @@ HERE = Path(__file__).resolve().parent
 NAME = "hear_diffres_runtime"
 CLONE, ARCHIVED = HERE.parent / "hear_diffres" / "runtime", HERE / NAME
 SOURCE = ARCHIVED if ARCHIVED.is_dir() else CLONE
+REST = [ARCHIVED / "LICENSE", ARCHIVED / "py.typed"]
+if SOURCE == CLONE:
+    REST = [HERE.parent / "LICENSE", HERE.parent / "hear_diffres" / "py.typed"]
+
+
+def files() -> list[Path]:
+    """What the package is made of."""
+    return [*sorted(SOURCE.glob("*.py")), *REST]
 
 
 def copy(target: Path) -> None:
@@ -18,7 +26,7 @@ def copy(target: Path) -> None:
     if not SOURCE.is_dir():
         raise SystemExit(f"{CLONE} is missing: build from a clone of the repository, or from a source archive")
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(SOURCE.glob("*.py")):
+    for path in files():
         shutil.copy(path, target / path.name)
 
 
@@ -37,7 +45,7 @@ class Build(build_py):
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """What `run` makes."""
-        return [str(Path(self.build_lib) / NAME / path.name) for path in sorted(SOURCE.glob("*.py"))]
+        return [str(Path(self.build_lib) / NAME / path.name) for path in files()]
 
 
 class Archive(sdist):

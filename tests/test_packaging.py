@@ -45,6 +45,8 @@ def test_contents(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "hear_diffres/py.typed",
+        "hear_diffres/export/graph.py",
+        "hear_diffres/runtime/model.py",
         "hear_diffres/_configs/models/mn40.toml",
         "hear_diffres/_configs/baselines/ast_tiny.toml",
         "hear_diffres/_configs/train/mn04.toml",

@@ -267,3 +267,17 @@ def test_probing_an_exported_file(tmp_path, mn01):
     file, model = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert file["model"] == "mn01" and file["weights_sha256"] == model["weights_sha256"]
     assert file["results"]["set"]["float32 file, 50%"] == model["results"]["set"]["50%"]
+
+
+def test_benchmarks_have_a_row_per_case():
+    from benchmarks import export, export_parity
+
+    clips = export_parity.ROOT / "examples" / "clips"
+    rows = export_parity.run(clips, {"1 s": RATE}, [("mn01", 0.5, "mels")])
+    assert rows["mn01, 50%, mels"]["1 s"]["scene"] < 1e-4
+    assert export_parity.table(rows).count("\n") == 2
+    times = export.processor_time({"a": lambda: None, "b": lambda: None}, rounds=2)
+    assert set(times) == {"a", "b"} and min(times.values()) >= 0
+    figures = {"torch": {"scene": 8.0, "timestamps": 9.0}}
+    figures["onnx"] = {"scene": 2.0, "timestamps": 3.0, "bytes": 1e6, "open": 50.0}
+    assert "| mn01, 50%, scene | 8.0 | 2.0 (4.0 x) |" in export.table({"mn01, 50%": figures})

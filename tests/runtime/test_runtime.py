@@ -53,7 +53,7 @@ def test_a_distribution_of_its_own_without_torch(file, tmp_path):
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
-        if name.startswith(("runtime/", "hear_diffres/runtime/")):
+        if name.startswith(("runtime/", "hear_diffres/runtime/", "hear_diffres/py.typed", "LICENSE")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(source / "runtime")]
@@ -63,6 +63,7 @@ def test_a_distribution_of_its_own_without_torch(file, tmp_path):
     modules = {path.name for path in (ROOT / "hear_diffres" / "runtime").glob("*.py")}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"hear_diffres_runtime/{name}" for name in modules} == {n for n in names if n.endswith(".py")}
+    assert {"hear_diffres_runtime/LICENSE", "hear_diffres_runtime/py.typed"} <= names
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     np.save(tmp_path / "audio.npy", AUDIO)
     arguments = [str(file), str(tmp_path / "audio.npy"), str(tmp_path / "out.npz")]
