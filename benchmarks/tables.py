@@ -189,7 +189,10 @@ def compressors() -> str:
 def stream() -> str:
     """A day through a Streamer."""
     runs = (read("streaming") or {})["runs"]
-    stamps = dict.fromkeys(stamp(run, f"python -m benchmarks.streaming --hours {run['hours']:g}") for run in runs)
+    stamps = [
+        stamp(run, f"python -m benchmarks.streaming --hours {run['hours']:g} --chunk-seconds {run['chunk_seconds']:g}")
+        for run in runs
+    ]
     return "\n".join([streaming.table(runs), "", *stamps])
 
 
@@ -205,7 +208,8 @@ def reading_ahead() -> str:
     result = read("archive") or {}
     machine = result["machine"]
     made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
-    text = f"`python -m benchmarks.archive --count {result['count']}`: {result['model']}, 75 % removed; {made}."
+    command = f"python -m benchmarks.archive --threads {' '.join(map(str, result['threads']))}"
+    text = f"`{command}`: {result['model']}, 75 % removed; {made}."
     return "\n".join([archive.table(result["rows"]), "", text])
 
 
