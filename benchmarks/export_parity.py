@@ -8,6 +8,7 @@ joined to one signal; each length is cut from its start and from its middle.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from hear_diffres import load_model, runtime
 from hear_diffres.archive import find_audio
 from hear_diffres.audio import read_audio
 from hear_diffres.export import export_model
+from hear_diffres.frontend import LogMel
 from hear_diffres.machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,11 +40,17 @@ CASES = [
 ]
 
 
+def cuts(folder: Path, n: int) -> np.ndarray:
+    """Two sounds of `n` samples."""
+    recordings = np.concatenate([read_audio(file) for file in find_audio([folder])])
+    recordings = np.tile(recordings, 1 + 2 * n // len(recordings))
+    half = len(recordings) // 2
+    return np.stack([recordings[:n], recordings[half : half + n]])
+
+
 def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str]]) -> dict[str, dict[str, Any]]:
     """Case to length to the largest difference of scene and of timestamp embeddings."""
     torch.set_num_threads(1)
-    recordings = np.concatenate([read_audio(file) for file in find_audio([folder])])
-    recordings = np.tile(recordings, 1 + 2 * max(lengths.values()) // len(recordings))
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         for tier, rate, embedding in cases:
@@ -50,8 +58,7 @@ def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str
             ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
             row = results.setdefault(f"{tier}, {rate:.0%}, {'all embeddings' if embedding == ALL else embedding}", {})
             for title, n in lengths.items():
-                half = len(recordings) // 2
-                audio = np.stack([recordings[:n], recordings[half : half + n]])
+                audio = cuts(folder, n)
                 pair = torch.from_numpy(audio)
                 scene = ours.get_scene_embeddings(audio) - model.get_scene_embeddings(pair).numpy()
                 stamps = ours.get_timestamp_embeddings(audio)[0] - model.get_timestamp_embeddings(pair)[0].numpy()
@@ -59,17 +66,42 @@ def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str
     return results
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Scene / timestamps, in units of 1e-6."""
+def against_float64(folder: Path, cases: list[tuple[str, float, str]]) -> dict[str, dict[str, float]]:
+    """Case to the largest error of timestamp embeddings of 10 s, of the `file` and of `torch`; float64 is right."""
+    torch.set_num_threads(1)
+    audio, results = cuts(folder, 320_000), {}
+    with tempfile.TemporaryDirectory() as name, torch.no_grad():
+        for tier, rate, embedding in cases:
+            model = load_model(tier, reduction=rate, embedding=embedding)
+            ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
+            exact = copy.deepcopy(model).double()
+            exact.network.frontend = LogMel().double()
+            grid = torch.arange(model.n_timestamps(audio.shape[1]), dtype=torch.float64) * model.hop_ms
+            picture = exact.frontend(torch.from_numpy(audio).double())
+            truth = exact.embed_picture(picture, None, grid)[1].numpy()
+            found = {
+                "file": ours.get_timestamp_embeddings(audio)[0],
+                "torch": model.get_timestamp_embeddings(torch.from_numpy(audio))[0].numpy(),
+            }
+            title = f"{tier}, {rate:.0%}, {'all embeddings' if embedding == ALL else embedding}"
+            results[title] = {key: float(np.abs(value - truth).max()) for key, value in found.items()}
+    return results
+
+
+def table(results: dict[str, dict[str, Any]], exact: dict[str, dict[str, float]]) -> str:
+    """Scene / timestamps, in units of 1e-6, and the errors of the file's and of PyTorch's timestamps of 10 s."""
     lengths = list(next(iter(results.values())))
-    lines = ["| difference x 1e6 | " + " | ".join(lengths) + " |", "|---" * (len(lengths) + 1) + "|"]
+    lines = ["| difference x 1e6 | " + " | ".join(lengths) + " | file, PyTorch against float64 |"]
+    lines.append("|---" * (len(lengths) + 2) + "|")
     for case, row in results.items():
         cells = (f"{row[n]['scene'] * 1e6:.0f} / {row[n]['timestamps'] * 1e6:.0f}" for n in lengths)
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
+        errors = f"{exact[case]['file'] * 1e6:.0f}, {exact[case]['torch'] * 1e6:.0f}"
+        lines.append(f"| {case} | " + " | ".join(cells) + f" | {errors} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    measured = run(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "examples" / "clips", LENGTHS, CASES)
-    RESULT.write_text(json.dumps({"machine": describe(), "parity": measured}, indent=1) + "\n")
-    print(table(measured))
+    clips = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "examples" / "clips"
+    measured, errors = run(clips, LENGTHS, CASES), against_float64(clips, CASES)
+    RESULT.write_text(json.dumps({"machine": describe(), "parity": measured, "float64": errors}, indent=1) + "\n")
+    print(table(measured, errors))

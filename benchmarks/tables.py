@@ -232,7 +232,9 @@ def parity() -> str:
     from .export_parity import table
 
     result = read("export_parity") or {}
-    return "\n".join([table(result["parity"]), "", stamp(result, "python -m benchmarks.export_parity")])
+    return "\n".join(
+        [table(result["parity"], result["float64"]), "", stamp(result, "python -m benchmarks.export_parity")]
+    )
 
 
 def stft() -> str:
