@@ -48,7 +48,7 @@ def run(
                             function = getattr(embedder, kind)
                             if function is not None and single.get((kind, name, rate), 0) * batch <= LIMIT_SECONDS:
                                 functions[kind, name, rate] = partial(function, audio)
-                    times = _times(functions, 1.0 if quick else 3.0 if batch == 1 else 6.0)
+                    times = _times(functions, 0.3 if quick else 0.6 if batch == 1 else 1.5)
                     single = single or times
                     for kind in KINDS:
                         for name, rate in made:
