@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 import torch
 
@@ -27,7 +25,9 @@ from hear_diffres.export import FORMATS, export_model
 from hear_diffres.machine import describe
 from hear_diffres.samples import RATE, make
 
-SECONDS = 10
+from .stages import clip
+from .timing import compare
+
 RESULT = Path(__file__).resolve().parent / "results" / "export.json"
 TITLES = {
     "torch": "PyTorch",
@@ -43,7 +43,7 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """ "TIER, RATE" to way to figures: `scene` and `timestamps` in ms, and of files `bytes` and `open` in ms."""
     torch.set_num_threads(1)
-    sound = np.concatenate([make(k, 1, SECONDS / 4) for k in ("music", "speech", "rain", "alarm")]).astype(np.float32)
+    sound = clip()
     audio = torch.from_numpy(sound)[None]
     results: dict[str, dict[str, Any]] = {}
     formats = {name: suffix for name, suffix in FORMATS.items() if name == "onnx" or importlib.util.find_spec(name)}
@@ -72,22 +72,10 @@ def run(
                     scene[way] = lambda m=ours: m.get_scene_embeddings(sound[None])
                     stamps[way] = lambda m=ours: m.get_timestamp_embeddings(sound[None])
                 for what, functions in (("scene", scene), ("timestamps", stamps)):
-                    for way, seconds in processor_time(functions, rounds).items():
+                    for way, seconds in compare(functions, rounds, clock=time.process_time).items():
                         figures[way][what] = seconds * 1e3
                 results[f"{tier}, {rate:.0%}"] = figures
     return results
-
-
-def processor_time(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median processor seconds per call of each function, in turns, after one call that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(rounds + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            if turn:
-                seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:

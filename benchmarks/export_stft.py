@@ -8,6 +8,7 @@ One thread. Errors are those of the logarithm against float64, on noise at half 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hear_diffres.export.spectrum import log_mel, window_span
 from hear_diffres.frontend import LogMel
 from hear_diffres.machine import describe
 
-from .export import processor_time
+from .timing import compare
 
 RESULT = Path(__file__).resolve().parent / "results" / "export_stft.json"
 
@@ -78,7 +79,7 @@ def run(rounds: int = 11) -> dict[str, dict[str, float]]:
         g.output("logmel", build(g, signal, frontend), "float", None)
         session = onnxruntime.InferenceSession(g.model().SerializeToString(), options)
         ways[title] = lambda s=session: s.run(None, {"audio": audio.numpy()})[0]
-    times = processor_time(ways, rounds)
+    times = compare(ways, rounds, clock=time.process_time)
     return {name: {"ms": times[name] * 1e3, "error": float(np.abs(way() - exact).max())} for name, way in ways.items()}
 
 

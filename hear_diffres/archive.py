@@ -17,7 +17,7 @@ from .hear import HearModel
 from .parts import PartWriter
 from .readahead import ReadAhead
 
-_Piece = tuple[Chunk, np.ndarray, bool]  # as `cut` gives them
+_Cut = tuple[Chunk, np.ndarray, bool]  # as `cut` gives them
 WORKERS = 2  # as many files are decoded at once unless told otherwise
 
 
@@ -111,7 +111,7 @@ class Embedder:
         self.batch_seconds, self.on_finish = batch_seconds, on_finish
         self.queue: list[_Item] = []
 
-    def add(self, name: str, pieces: Iterable[_Piece]) -> None:
+    def add(self, name: str, pieces: Iterable[_Cut]) -> None:
         """Queue a file's chunks, running batches as they fill.
 
         Args:
@@ -218,7 +218,7 @@ def embed_files(
         names = list(map(str, paths))
         wanted = [name for name in names if name not in writer.finished]
 
-        def read(name: str) -> Iterator[_Piece]:
+        def read(name: str) -> Iterator[_Cut]:
             return cut(read_blocks(name), model.frontend, model.chunk_frames)
 
         # A piece weighs a second at least, so that not too many short files are ahead.

@@ -158,9 +158,9 @@ class _Folded:
         self.made_at = self.state()
         self.backbone = FoldedMobileNet(backbone, dtype) if foldable(backbone) else None
 
-    def state(self) -> tuple[int, ...]:
+    def state(self) -> tuple[tuple[int, int], ...]:
         """Changes in place raise a tensor's version; other storage has another address."""
-        return tuple(t.data_ptr() if t.is_inference() else t.data_ptr() ^ t._version for t in self.tensors)
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in self.tensors)
 
 
 def standardise(picture: Tensor, durations: Tensor) -> Tensor:

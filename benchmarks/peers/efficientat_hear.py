@@ -20,6 +20,11 @@ WINDOW, HOP = 5120, 1600  # samples: 160 ms, 50 ms
 _DEPTHS = (5, 11, 13, 15)
 
 
+def windows(audio: Tensor) -> Tensor:
+    """`[B, n]` to `[B, n_windows, WINDOW]`, centred every 50 ms."""
+    return F.pad(audio, (WINDOW // 2, WINDOW // 2), mode="reflect").unfold(1, WINDOW, HOP)
+
+
 class EfficientatHear(nn.Module):
     """The wrapper around one tier, embedding `block+mels` (its `all_b_mel_avgs`).
 
@@ -47,15 +52,11 @@ class EfficientatHear(nn.Module):
         pooled = [F.adaptive_avg_pool2d(maps[depth], 1).flatten(1) for depth in _DEPTHS]
         return torch.cat([mel.mean((1, 3)), *pooled], dim=1)
 
-    def windows(self, audio: Tensor) -> Tensor:
-        """`[B, n]` to `[B, n_windows, WINDOW]`, centred every 50 ms."""
-        return F.pad(audio, (WINDOW // 2, WINDOW // 2), mode="reflect").unfold(1, WINDOW, HOP)
-
     def timestamps(self, audio: Tensor) -> Tensor:
         """Window by window."""
-        return torch.stack([self.scene(window) for window in self.windows(audio).unbind(1)], dim=1)
+        return torch.stack([self.scene(window) for window in windows(audio).unbind(1)], dim=1)
 
     def timestamps_in_one_batch(self, audio: Tensor) -> Tensor:
         """The same with all windows in one batch, which the wrapper does not do."""
-        windows = self.windows(audio)
-        return self.scene(windows.reshape(-1, WINDOW)).reshape(*windows.shape[:2], -1)
+        cut = windows(audio)
+        return self.scene(cut.reshape(-1, WINDOW)).reshape(*cut.shape[:2], -1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .efficientat_hear import HOP, WINDOW
+from .efficientat_hear import windows
 from .spectrogram import LogMel
 
 _WIDTH, _DEPTH, _HEADS = 768, 12, 12
@@ -65,5 +65,4 @@ class Passt(nn.Module):
 
     def timestamps(self, audio: Tensor) -> Tensor:
         """A window of 160 ms every 50 ms, one by one, as PaSST's HEAR package does."""
-        cut = F.pad(audio, (WINDOW // 2, WINDOW // 2), mode="reflect").unfold(1, WINDOW, HOP)
-        return torch.stack([self.scene(window) for window in cut.unbind(1)], dim=1)
+        return torch.stack([self.scene(window) for window in windows(audio).unbind(1)], dim=1)

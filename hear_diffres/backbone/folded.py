@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..affine import scale_and_shift
 from .base import BackboneOutput
 from .layers import ConvNorm, SqueezeExcite, TimeMask
 from .mobilenet import MobileNet
@@ -41,8 +42,8 @@ def fold(module: ConvNorm, rate: int | None = None) -> tuple[Tensor, Tensor]:
     if norm is None or norm.running_var is None or norm.running_mean is None:
         raise TypeError(f"cannot fold {type(module.norm).__name__}")
     weight = conv.current_weight(rate) if isinstance(conv, RateStem) else conv.weight
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return weight.double() * scale[:, None, None, None], norm.bias.double() - norm.running_mean.double() * scale
+    scale, shift = scale_and_shift(norm, torch.float64)
+    return weight.double() * scale[:, None, None, None], shift
 
 
 def foldable(network: MobileNet) -> bool:

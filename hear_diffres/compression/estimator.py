@@ -8,16 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..affine import scale_and_shift
+
 
 def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
     """Zero the padded frames of `[B, C, T]`, so that a convolution sees there what it sees beyond the edge."""
     return x if mask is None else x * mask.unsqueeze(1)
-
-
-def _folded(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Scale and shift of batch normalisation in evaluation mode."""
-    scale = norm.weight / (norm.get_buffer("running_var") + norm.eps).sqrt()
-    return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
 
 class LightEstimator(nn.Module):
@@ -61,7 +57,7 @@ class LightEstimator(nn.Module):
     def _infer(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The same, constants and normalisation folded into the weights, channels last, depthwise convolutions as
         shifted sums: with so few channels the convolution routines take four times as long."""
-        scale, shift = _folded(self.norm)
+        scale, shift = scale_and_shift(self.norm)
         weight = self.reduce.weight
         h = F.hardswish(F.linear(x, weight * (scale / 5).unsqueeze(1), shift + scale * weight.sum(1) * 0.9), True)
         n_frames = x.shape[1]
@@ -72,7 +68,7 @@ class LightEstimator(nn.Module):
             mixed = padded[:, :n_frames] * taps[0]
             for k in range(1, self.kernel):
                 mixed.addcmul_(padded[:, k * step : k * step + n_frames], taps[k])
-            scale, shift = _folded(cast(nn.BatchNorm1d, self.norms[i]))
+            scale, shift = scale_and_shift(cast(nn.BatchNorm1d, self.norms[i]))
             weight = cast(nn.Conv1d, self.pointwise[i]).weight.squeeze(2) * scale.unsqueeze(1)
             h = h.add_(F.hardswish(F.linear(mixed, weight, shift), True))
         return F.linear(h, self.score.weight.squeeze(2), self.score.bias).squeeze(2)

@@ -57,17 +57,17 @@ def quantised_chunk(model: HearModel, clips: list[np.ndarray], *, single: bool =
     """
     from onnxruntime import quantization
 
-    plain = chunk_graph(model, single=single, int8_weights=True)
+    plain, inputs = chunk_graph(model, single=single, int8_weights=True), _inputs(model, clips)
     convolutions = [n.name for n in plain.graph.node if n.op_type == "Conv" and n.name.startswith(f"{SCOPE}/Conv")]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = str(Path(folder) / "float.onnx"), str(Path(folder) / "int8.onnx")
         onnx.save(plain, source)
         quantization.quantize_static(
-            source, target, _reader(model, clips[:1]),
+            source, target, _reader(inputs[:1]),
             quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             nodes_to_quantize=convolutions, op_types_to_quantize=["Conv"],
-            extra_options={"TensorQuantOverrides": _ranges(model, plain, source, folder, clips)},
+            extra_options={"TensorQuantOverrides": _ranges(plain, source, folder, inputs)},
         )  # fmt: skip
         return onnx.load(target)
 
@@ -86,7 +86,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _ranges(
-    model: HearModel, plain: onnx.ModelProto, source: str, folder: str, clips: list[np.ndarray]
+    plain: onnx.ModelProto, source: str, folder: str, inputs: list[dict[str, np.ndarray]]
 ) -> dict[str, list[dict[str, np.ndarray]]]:
     """Of all but the largest 0.001 % of what enters and leaves each convolution, as overrides for the quantiser."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
@@ -96,8 +96,8 @@ def _ranges(
         source, ["Conv"], f"{folder}/outputs.onnx",
         calibrate_method=CalibrationMethod.Percentile, extra_options=settings,
     )  # fmt: skip
-    for clip in clips:  # one by one: it holds on to all that it is given at once
-        calibrator.collect_data(_reader(model, [clip]))
+    for one in inputs:  # one by one: it holds on to all that comes of what it is given at once
+        calibrator.collect_data(_reader([one]))
     tensors = {name for n in plain.graph.node if n.name.startswith(f"{SCOPE}/") for name in (n.input[0], n.output[0])}
     found = calibrator.compute_data()
     ranges = {}
@@ -107,22 +107,26 @@ def _ranges(
     return ranges
 
 
-def _reader(model: HearModel, clips: list[np.ndarray]) -> object:
-    """What the quantiser asks for inputs of `chunk_graph`."""
+def _inputs(model: HearModel, clips: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Those of `chunk_graph` for each clip."""
     import onnxruntime
-    from onnxruntime.quantization import CalibrationDataReader
 
     cut = onnxruntime.InferenceSession(samples_graph(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    rest = {"chunk_times": np.zeros(1, np.float32), "chunk_hop_ms": np.array(50, np.float32)}
+    found = []
+    for clip in clips:
+        samples, frames = cut.run(["chunk_samples", "chunk_frames"], {"audio": clip[None]})
+        found.append({"chunk_samples": samples, "chunk_frames": np.array(frames), **rest})
+    return found
+
+
+def _reader(inputs: list[dict[str, np.ndarray]]) -> object:
+    """What the quantiser takes inputs from."""
+    from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._inputs = self._all()
-
-        def _all(self) -> Iterator[dict[str, np.ndarray]]:
-            rest = {"chunk_times": np.zeros(1, np.float32), "chunk_hop_ms": np.array(50, np.float32)}
-            for clip in clips:
-                samples, frames = cut.run(["chunk_samples", "chunk_frames"], {"audio": clip[None]})
-                yield {"chunk_samples": samples, "chunk_frames": np.array(frames), **rest}
+            self._inputs = iter(inputs)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self._inputs, None)

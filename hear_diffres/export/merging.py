@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..affine import scale_and_shift
 from ..compression import BandsDiffRes, DiffRes
 from ..compression.base import n_bins
 from ..compression.estimator import LightEstimator, PaperEstimator, UniformEstimator
@@ -99,11 +101,10 @@ def _column(g: Graph, start: str) -> str:
     return g.reshape(g.cast(start, "float"), 1, -1, 1)
 
 
-def _fold(norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
+def _fold(norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of a batch normalisation in evaluation mode, float64."""
-    state = {name: value.double().numpy() for name, value in norm.state_dict().items()}
-    scale = state["weight"] / np.sqrt(state["running_var"] + norm.eps)
-    return scale, state["bias"] - state["running_mean"] * scale
+    scale, shift = scale_and_shift(cast(nn.BatchNorm1d, norm), torch.float64)
+    return scale.detach().numpy(), shift.detach().numpy()
 
 
 def _weight(module: nn.Module) -> np.ndarray:
@@ -133,7 +134,7 @@ def _light(g: Graph, rows: str, mask: str, model: LightEstimator) -> str:
     h = g.transpose(h, 0, 2, 1)
     keep = g.unsqueeze(mask, 1)
     for depthwise, pointwise, norm in zip(model.depthwise, model.pointwise, model.norms, strict=True):
-        scale, shift = _fold(norm)  # type: ignore[arg-type]
+        scale, shift = _fold(norm)
         d = int(depthwise.dilation[0])  # type: ignore[index]
         pad, channels = d * (model.kernel // 2), model.reduce.out_features
         inner = g.op(
@@ -150,7 +151,7 @@ def _paper(g: Graph, rows: str, mask: str, model: PaperEstimator) -> str:
     keep = g.unsqueeze(mask, 1)
 
     def half(h: str, conv: nn.Module, norm: nn.Module) -> str:
-        scale, shift = _fold(norm)  # type: ignore[arg-type]
+        scale, shift = _fold(norm)
         bias: np.ndarray = conv.bias.detach().numpy()  # type: ignore[operator]
         out = g.op("Relu", g.op("Conv", g.op("Mul", h, keep), *_f32(_weight(conv), bias), pads=[2, 2]))
         return g.op("Add", g.op("Mul", out, _f32(scale[:, None])[0]), _f32(shift[:, None])[0])
