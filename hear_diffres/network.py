@@ -13,6 +13,7 @@ from .backbone.rates import nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
 from .frontend import FrontEnd, LogMel
+from .remembered import versions
 
 NORMALISATIONS = ("fixed", "per_sample")
 
@@ -52,6 +53,8 @@ class Network(nn.Module):
         self._rates: tuple[float, ...] = ()
         self._folded: dict[int, _Folded] = {}
         self._inference_dtype: torch.dtype | None = None
+        # With `assign=True` the tensors are others.
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
     def mobilenet(self) -> MobileNet:
@@ -117,7 +120,7 @@ class Network(nn.Module):
         if not isinstance(backbone, MobileNet) or backbone.training or torch.is_grad_enabled():
             return None
         found = self._folded.get(index)
-        if found is None or found.state() != found.made_at:
+        if found is None or versions(found.tensors) != found.made_at:
             found = self._folded[index] = _Folded(backbone, self._inference_dtype)
         return found.backbone
 
@@ -150,17 +153,18 @@ class Network(nn.Module):
         return {**self.__dict__, "_folded": {}}  # copies and pickles fold for themselves
 
 
+def _forget(network: nn.Module, keys: object) -> None:
+    if isinstance(network, Network):
+        network.forget_folded()
+
+
 class _Folded:
     """A folded backbone, and what tells whether the network has changed since."""
 
     def __init__(self, backbone: MobileNet, dtype: torch.dtype | None):
         self.tensors = folded_tensors(backbone)
-        self.made_at = self.state()
+        self.made_at = versions(self.tensors)
         self.backbone = FoldedMobileNet(backbone, dtype) if foldable(backbone) else None
-
-    def state(self) -> tuple[tuple[int, int], ...]:
-        """Changes in place raise a tensor's version; other storage has another address."""
-        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in self.tensors)
 
 
 def standardise(picture: Tensor, durations: Tensor) -> Tensor:

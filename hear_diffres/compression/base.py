@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class CompressionOutput(Mapping[str, Tensor]):
         maxpool: `[B, K, F]` natural log of the largest weighted power of each bin; its second picture.
         resolution_enc: `[B, K, F]` position code averaged like the frames: tells position and resolution.
         score: `[B, T, 1]` share of a bin that each frame takes, in `[0, 1]`, summing to the number of bins.
+        guiding: gives the next two, which inference need not wait for.
         guide_loss: `[1]` penalty on importance spent on empty frames; add it to the training loss.
         activeness: `[1]` standard deviation of the scores of non-empty frames, averaged over clips.
         x: `[B, T, F]` the input.
@@ -38,13 +40,30 @@ class CompressionOutput(Mapping[str, Tensor]):
     maxpool: Tensor
     resolution_enc: Tensor
     score: Tensor
-    guide_loss: Tensor
-    activeness: Tensor
+    guiding: Callable[[], tuple[Tensor, Tensor]]
     x: Tensor
     times_ms: Tensor
     durations: Tensor
     lengths: Tensor
     cum_score: Tensor
+
+    def __post_init__(self) -> None:
+        if torch.is_grad_enabled():  # now: the caller may ask where gradients are off
+            _ = self._guided
+
+    @cached_property
+    def _guided(self) -> tuple[Tensor, Tensor]:
+        return self.guiding()
+
+    @property
+    def guide_loss(self) -> Tensor:
+        """`[1]`."""
+        return self._guided[0]
+
+    @property
+    def activeness(self) -> Tensor:
+        """`[1]`."""
+        return self._guided[1]
 
     def __getitem__(self, key: str) -> Tensor:
         if key not in PYDIFFRES_KEYS:

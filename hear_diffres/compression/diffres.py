@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction, n_bins
 from .estimator import importance, make_estimator
-from .guide import guide
+from .guide import guide, unguided
+from .merge import merge_power
 from .position import position_code
 from .power import to_picture, to_power
 from .scores import pydiffres_norm, water_filling
@@ -145,14 +147,14 @@ class DiffRes(Compressor):
         period = self.block_frames if self.budget == "block" else self.pos_period
         code = self._position(x, period).expand(len(x), -1, -1)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
-        zero = x.new_zeros(1)
         times = (torch.arange(x.shape[1], device=x.device) * self.frame_ms).float().expand(len(x), -1)
         return CompressionOutput(
-            torch.stack([x, x, code], dim=1), x, x, code, mask.unsqueeze(2).to(x.dtype), zero, zero, x,
-            times, mask.to(x.dtype), lengths, mask.double().cumsum(1),
+            torch.stack([x, x, code], dim=1), x, x, code, mask.unsqueeze(2).to(x.dtype),
+            partial(unguided, x), x, times, mask.to(x.dtype), lengths, mask.double().cumsum(1),
         )  # fmt: skip
 
-    def _compress(self, x: Tensor, lengths: Tensor, rate: float, code: Tensor) -> CompressionOutput:
+    def _compress(self, x: Tensor, lengths: Tensor, rate: float, code: Tensor, blocks: int = 1) -> CompressionOutput:
+        """Compress rows `x` `[R, T, F]`, each by itself. In `feature`, `blocks` rows at a time are one clip's."""
         n_frames = x.shape[1]
         mask = torch.arange(n_frames, device=x.device) < lengths.unsqueeze(1)
         padded = bool((lengths < n_frames).any())
@@ -163,6 +165,24 @@ class DiffRes(Compressor):
         cum_score = score.cumsum(1)
         k = int(bins.max())
         warp = Warp.from_cumsum(cum_score, k, x.dtype)
+        weight, centre = warp.mass_and_centre()
+        # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
+        centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
+        guiding = partial(self._guide, x, score, mask, rate)
+        if torch.is_grad_enabled() or self.compat or not self.log_power:
+            feature = torch.stack(self._merge(x, warp, mask, rate, code), dim=1)
+            if blocks > 1:  # rows of a clip behind one another
+                feature = feature.reshape(-1, blocks, *feature.shape[1:]).transpose(1, 2).flatten(2, 3)
+        else:
+            feature = merge_power(to_power(x), code, warp, rate, blocks)
+        avgpool, maxpool, encoding = feature.unbind(1)
+        return CompressionOutput(
+            feature, avgpool, maxpool, encoding, score.to(x.dtype).unsqueeze(2), guiding, x,
+            centre.float() * self.frame_ms, bin_durations(cum_score, k, lengths).to(x.dtype), bins, cum_score,
+        )  # fmt: skip
+
+    def _merge(self, x: Tensor, warp: Warp, mask: Tensor, rate: float, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Average, maximum and encoding of every bin, with gradients."""
         power = to_power(x, self.log_power)
         avgpool = to_picture(warp.mean(power), self.log_power)
         if self.log_power:
@@ -170,19 +190,11 @@ class DiffRes(Compressor):
             maxpool = to_picture(largest / (1 - rate))
         else:
             maxpool = self._largest_value(x, warp, mask, rate)
-        encoding = warp.mean(code)
-        frame = torch.arange(n_frames, device=x.device, dtype=x.dtype)
-        weight, moment = warp.mean(torch.stack([torch.ones_like(frame), frame], dim=1).unsqueeze(0)).unbind(2)
-        centre = moment / torch.where(weight > 0, weight, torch.ones_like(weight))
-        # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
-        centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
-        energy = power if self.log_power else x.square()
-        loss, activeness = guide(energy, score, mask, rate, batch_minimum=self.compat is not None)
-        return CompressionOutput(
-            torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
-            score.to(x.dtype).unsqueeze(2), loss, activeness, x, centre.float() * self.frame_ms,
-            bin_durations(cum_score, k, lengths).to(x.dtype), bins, cum_score,
-        )  # fmt: skip
+        return avgpool, maxpool, warp.mean(code)
+
+    def _guide(self, x: Tensor, score: Tensor, mask: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        energy = to_power(x) if self.log_power else x.square()
+        return guide(energy, score, mask, rate, batch_minimum=self.compat is not None)
 
     @staticmethod
     def _largest_value(x: Tensor, warp: Warp, mask: Tensor, rate: float) -> Tensor:
@@ -201,20 +213,17 @@ class DiffRes(Compressor):
         folded = F.pad(x, (0, 0, 0, n_blocks * size - n_frames)).reshape(batch * n_blocks, size, n_bands)
         start = torch.arange(n_blocks, device=x.device) * size
         valid = (lengths.unsqueeze(1) - start).clamp(0, size)
-        out = self._compress(folded, valid.reshape(-1), rate, self._position(folded, None))
+        out = self._compress(folded, valid.reshape(-1), rate, self._position(folded, None), n_blocks)
         bins = out.lengths.reshape(batch, n_blocks)
         total = bins.sum(1)
         k = int(total.max())
-
-        def unfold(t: Tensor) -> Tensor:  # full blocks have equally many bins, so those of a clip are contiguous
-            return t.reshape(batch, -1, *t.shape[2:])[:, :k]
-
+        # Full blocks have equally many bins, so those of a clip are contiguous.
+        feature = out.feature[:, :, :k]
+        avgpool, maxpool, encoding = feature.unbind(1)
         times = out.times_ms.reshape(batch, n_blocks, -1) + start.unsqueeze(1) * self.frame_ms
         before = (bins.cumsum(1) - bins).unsqueeze(2)
         cum_score = (out.cum_score.reshape(batch, n_blocks, size) + before).reshape(batch, -1)[:, :n_frames]
-        avgpool, maxpool, encoding = unfold(out.avgpool), unfold(out.maxpool), unfold(out.resolution_enc)
         return CompressionOutput(
-            torch.stack([avgpool, maxpool, encoding], dim=1), avgpool, maxpool, encoding,
-            out.score.reshape(batch, -1, 1)[:, :n_frames], out.guide_loss, out.activeness, x,
-            times.reshape(batch, -1)[:, :k], unfold(out.durations), total, cum_score,
+            feature, avgpool, maxpool, encoding, out.score.reshape(batch, -1, 1)[:, :n_frames], out.guiding, x,
+            times.reshape(batch, -1)[:, :k], out.durations.reshape(batch, -1)[:, :k], total, cum_score,
         )  # fmt: skip

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..affine import scale_and_shift
+from ..remembered import Remembered
 
 
 def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
     """Zero the padded frames of `[B, C, T]`, so that a convolution sees there what it sees beyond the edge."""
     return x if mask is None else x * mask.unsqueeze(1)
+
+
+class _Folded(NamedTuple):
+    """`LightEstimator` in evaluation mode: the first layer, then depthwise taps, weight and bias of the others."""
+
+    weight: Tensor
+    bias: Tensor
+    layers: list[tuple[Tensor, Tensor, Tensor]]
 
 
 class LightEstimator(nn.Module):
@@ -45,6 +54,7 @@ class LightEstimator(nn.Module):
         self.pointwise = nn.ModuleList(nn.Conv1d(width, width, 1, bias=False) for _ in self.dilations)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in self.dilations)
         self.score = nn.Conv1d(width, 1, 1)
+        self._folded: Remembered[_Folded] = Remembered()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if not (self.training or torch.is_grad_enabled()):
@@ -57,21 +67,28 @@ class LightEstimator(nn.Module):
     def _infer(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The same, constants and normalisation folded into the weights, channels last, depthwise convolutions as
         shifted sums: with so few channels the convolution routines take four times as long."""
-        scale, shift = scale_and_shift(self.norm)
-        weight = self.reduce.weight
-        h = F.hardswish(F.linear(x, weight * (scale / 5).unsqueeze(1), shift + scale * weight.sum(1) * 0.9), True)
+        parts = [part for m in self.modules() for part in (*m._parameters.values(), *m._buffers.values())]
+        folded = self._folded.get([part for part in parts if part is not None], self._fold)
+        h = F.hardswish(F.linear(x, folded.weight, folded.bias), True)
         n_frames = x.shape[1]
-        for i, step in enumerate(self.dilations):
+        for step, (taps, weight, bias) in zip(self.dilations, folded.layers, strict=True):
             around = (self.kernel - 1) * step // 2
             padded = F.pad(h if mask is None else h * mask.unsqueeze(2), (0, 0, around, around))
-            taps = cast(nn.Conv1d, self.depthwise[i]).weight.squeeze(1).T
             mixed = padded[:, :n_frames] * taps[0]
             for k in range(1, self.kernel):
                 mixed.addcmul_(padded[:, k * step : k * step + n_frames], taps[k])
-            scale, shift = scale_and_shift(cast(nn.BatchNorm1d, self.norms[i]))
-            weight = cast(nn.Conv1d, self.pointwise[i]).weight.squeeze(2) * scale.unsqueeze(1)
-            h = h.add_(F.hardswish(F.linear(mixed, weight, shift), True))
+            h = h.add_(F.hardswish(F.linear(mixed, weight, bias), True))
         return F.linear(h, self.score.weight.squeeze(2), self.score.bias).squeeze(2)
+
+    def _fold(self) -> _Folded:
+        scale, shift = scale_and_shift(self.norm)
+        weight = self.reduce.weight
+        layers = []
+        for depthwise, pointwise, norm in zip(self.depthwise, self.pointwise, self.norms, strict=True):
+            taps = cast(nn.Conv1d, depthwise).weight.squeeze(1).T.contiguous()
+            gain, bias = scale_and_shift(cast(nn.BatchNorm1d, norm))
+            layers.append((taps, cast(nn.Conv1d, pointwise).weight.squeeze(2) * gain.unsqueeze(1), bias))
+        return _Folded(weight * (scale / 5).unsqueeze(1), shift + scale * weight.sum(1) * 0.9, layers)
 
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per frame, biases and normalisation left out."""

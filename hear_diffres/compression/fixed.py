@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction
+from .guide import unguided
 from .position import position_code
 
 
@@ -91,10 +93,9 @@ class Fixed(Compressor):
         bins: Tensor, score: Tensor, cum_score: Tensor,
     ) -> CompressionOutput:  # fmt: skip
         feature = first.unsqueeze(1) if self.feature_channels == 1 else torch.stack([first, second, code], dim=1)
-        zero = x.new_zeros(1)
         times = (times * self.frame_ms).float().expand(len(x), -1)
         return CompressionOutput(
-            feature, first, second, code, score.to(x.dtype).unsqueeze(2), zero, zero, x, times,
+            feature, first, second, code, score.to(x.dtype).unsqueeze(2), partial(unguided, x), x, times,
             durations.to(x.dtype), bins, cum_score,
         )  # fmt: skip
 

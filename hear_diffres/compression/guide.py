@@ -42,3 +42,8 @@ def guide(
     deviation = (variance + torch.finfo(variance.dtype).tiny).sqrt()
     spread = torch.where(counted, deviation, torch.zeros_like(variance))
     return (loss.sum() / clips).reshape(1), (spread.sum() / clips).reshape(1)
+
+
+def unguided(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Guide loss and activeness of what scores no frames: two zeros like `x`."""
+    return x.new_zeros(1), x.new_zeros(1)

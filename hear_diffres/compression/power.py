@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-_EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydiffres
+EPSILON = 1e-12  # added to the power of a bin before the logarithm, as in pydiffres
 _MAX_LOG_POWER = 80.0  # exp() of more overflows float32
 
 
 def to_power(picture: Tensor, log_power: bool = True) -> Tensor:
     """Power of a natural-log picture; with `log_power=False` the picture itself."""
-    return picture.clamp(max=_MAX_LOG_POWER).exp() if log_power else picture
+    return picture.clamp(max=_MAX_LOG_POWER).exp_() if log_power else picture
 
 
 def to_picture(power: Tensor, log_power: bool = True) -> Tensor:
     """The way back: `ln(power + 1e-12)`, or the values themselves."""
-    return (power + _EPSILON).log() if log_power else power
+    return (power + EPSILON).log() if log_power else power

@@ -103,6 +103,14 @@ class Warp:
         """`W^T frames`: `[B or 1, T, F]` to `[B, K, F]`."""
         return self._scatter(frames * self.share.unsqueeze(2), "sum") + self._carried(frames)
 
+    def mass_and_centre(self) -> tuple[Tensor, Tensor]:
+        """Total weight of each bin, and the mean index of its frames (0 where the weight is 0): `[B, K]` both."""
+        frame = torch.arange(self.first.shape[1], device=self.first.device, dtype=self.share.dtype)
+        zero = self.share.new_zeros(len(self.first), self.bins)
+        weight = zero.scatter_add(1, self.first, self.share) + self.carry
+        moment = zero.scatter_add(1, self.first, self.share * frame) + self.carry * self.crossing
+        return weight, moment / torch.where(weight > 0, weight, torch.ones_like(weight))
+
     def max(self, frames: Tensor) -> Tensor:
         """The largest `W[j, i] * frames[j]` of each bin (frames non-negative): `[B, T, F]` to `[B, K, F]`."""
         return torch.maximum(self._scatter(frames * self.share.unsqueeze(2), "amax"), self._carried(frames))

@@ -14,7 +14,7 @@ from ..compression import BandsDiffRes, DiffRes
 from ..compression.base import n_bins
 from ..compression.estimator import LightEstimator, PaperEstimator, UniformEstimator
 from ..compression.position import position_code
-from ..compression.power import _EPSILON, _MAX_LOG_POWER
+from ..compression.power import EPSILON, _MAX_LOG_POWER
 from ..compression.scores import MIN_IMPORTANCE
 from ..compression.windows import average
 from ..errors import ConfigError
@@ -43,7 +43,7 @@ def merge_bands(g: Graph, logmel: str, compressor: BandsDiffRes) -> str:
     matrix = average(torch.eye(compressor.in_f_dim, dtype=torch.float64).unsqueeze(0), compressor.bands)[0]
     power = g.op("Exp", g.op("Min", logmel, _MAX_LOG_POWER))
     merged = g.op("MatMul", power, *_f32(matrix.T.numpy()))
-    return g.op("Log", g.op("Add", merged, _EPSILON))
+    return g.op("Log", g.op("Add", merged, EPSILON))
 
 
 def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float) -> Merged:
@@ -81,8 +81,8 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
     scores = _water_filling(g, raw, bins, mask, size)
     warp = _Warp(g, scores, valid, size, most)
     power = g.op("Exp", g.op("Min", rows, _MAX_LOG_POWER))
-    mean = g.op("Add", g.op("MatMul", warp.matrix, power), _EPSILON)
-    largest = g.op("Add", g.op("Div", warp.largest(power), 1 - rate), _EPSILON)
+    mean = g.op("Add", g.op("MatMul", warp.matrix, power), EPSILON)
+    largest = g.op("Add", g.op("Div", warp.largest(power), 1 - rate), EPSILON)
     encoding = g.op("MatMul", warp.matrix, code)
     centre, duration = warp.centre(), warp.duration()
     times = g.op("Mul", g.op("Add", g.reshape(centre, batch, n_blocks, most), _column(g, start)), compressor.frame_ms)

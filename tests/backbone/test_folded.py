@@ -103,9 +103,12 @@ def test_changes_are_noticed(network):
         scaled = embed(network)
         network.load_state_dict(lively(build_network(get_config("mn01")), seed=5).state_dict())
         loaded = embed(network)
+        network.load_state_dict(lively(build_network(get_config("mn01")), seed=6).state_dict(), assign=True)
+        assigned = embed(network)
+        network.load_state_dict(lively(build_network(get_config("mn01")), seed=5).state_dict(), assign=True)
         network.double()
         as_double = network(torch.randn(1, 128, 60).double())[0].pooled("e1")
-    for a, b in ((before, moved), (moved, scaled), (scaled, loaded)):
+    for a, b in ((before, moved), (moved, scaled), (scaled, loaded), (loaded, assigned)):
         assert (a - b).abs().max() > 1e-3
     assert as_double.dtype == torch.float64
     network.float().forget_folded()

@@ -238,3 +238,47 @@ def test_the_light_estimator_infers_what_it_trains(bands):
             without = estimator(x, kept)
         valid = slice(None) if kept is None else kept.bool()
         torch.testing.assert_close(without[valid], with_gradients[valid], atol=2e-5, rtol=1e-4)
+
+
+@given(st.integers(1, 130), st.integers(1, 20), RATES, st.sampled_from(["clip", "block"]), st.booleans())
+def test_without_gradients_it_gives_what_it_gives_with_them(frames, bands, rate, budget, padded):
+    model = DiffRes(frames, bands, rate, budget=budget, block_frames=25).eval()
+    lengths = torch.tensor([frames, max(1, frames // 2), 1]) if padded else None
+    x = log_mel(3, bands, frames).transpose(1, 2)  # as front ends give it
+    with_gradients = model(x, lengths)
+    with torch.no_grad():
+        without = model(x, lengths)
+    for name in ("feature", "avgpool", "maxpool", "resolution_enc", "score", "times_ms", "durations", "cum_score"):
+        torch.testing.assert_close(getattr(without, name), getattr(with_gradients, name), atol=1e-4, rtol=1e-4)
+    for name in ("guide_loss", "activeness"):
+        torch.testing.assert_close(without[name], with_gradients[name], atol=1e-5, rtol=1e-4)
+    assert torch.equal(without.lengths, with_gradients.lengths)
+
+
+def test_the_guide_loss_keeps_its_gradient_where_it_is_first_looked_at_without():
+    model = DiffRes(50, 8, 0.5)
+    x = log_mel(2, 50, 8)
+    x[:, 10:30] = -30.0
+    out = model(x)
+    with torch.no_grad():
+        assert out.guide_loss > 0
+    out.guide_loss.sum().backward()
+    assert model.model.reduce.weight.grad.abs().sum() > 0
+
+
+def test_the_light_estimator_notices_that_its_weights_changed():
+    estimator, other = LightEstimator(8).eval(), LightEstimator(8).eval()
+    x = log_mel(1, 30, 8)
+    with torch.no_grad():
+        estimator(x)
+        estimator.score.weight.mul_(2)
+        estimator.norm.running_var.fill_(3.0)
+        changed = estimator(x)
+    torch.testing.assert_close(changed, estimator(x).detach(), atol=1e-5, rtol=1e-4)
+    for assign in (True, False):
+        estimator.load_state_dict(other.state_dict(), assign=assign)
+        with torch.no_grad():
+            torch.testing.assert_close(estimator(x), other(x))
+    with torch.no_grad():
+        doubled = estimator.double()(x.double())
+    torch.testing.assert_close(doubled.float(), other(x).detach(), atol=1e-5, rtol=1e-4)

@@ -1,0 +1,40 @@
+"""What was made from a network's tensors, kept until they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+def versions(tensors: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
+    """Differs when a tensor was changed: in place raises its version, other storage has another address."""
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+
+
+class Remembered(Generic[Value]):
+    """A value made from tensors. Copies and pickles of it hold none: they make their own.
+
+    >>> import torch
+    >>> scale, double = torch.ones(2), Remembered()
+    >>> double.get([scale], lambda: 2 * scale).tolist(), scale.mul_(3).tolist()
+    ([2.0, 2.0], [3.0, 3.0])
+    >>> double.get([scale], lambda: 2 * scale).tolist()
+    [6.0, 6.0]
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[tuple[tuple[int, int], ...], Value] | None = None
+
+    def get(self, tensors: Sequence[Tensor], make: Callable[[], Value]) -> Value:
+        """What `make` gave for `tensors` as they are now."""
+        now = versions(tensors)
+        if self._made is None or self._made[0] != now:
+            self._made = now, make()
+        return self._made[1]
+
+    def __getstate__(self) -> dict[str, None]:
+        return {"_made": None}
