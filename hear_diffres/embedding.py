@@ -112,27 +112,22 @@ class Embedding:
                 vectors.extend(taps[name] for name in backbone.parts[part])
         return torch.cat(vectors, dim=-1)
 
-    def scene(self, mels: Tensor, frames: Tensor, out: BackboneOutput, backbone: Backbone) -> Tensor:
+    def scene(self, mels: Tensor, out: BackboneOutput, backbone: Backbone) -> Tensor:
         """One vector per clip.
 
         Args:
-            mels: `[B, n_mels, T]` normalised log-mel.
-            frames: `[B]` valid frames.
+            mels: `[B, n_mels]` normalised log-mel averaged over the clip; not looked at unless it is a part.
             out: the backbone's taps.
             backbone: whose head is used.
 
         Returns:
             `[B, size]`.
         """
-        valid = torch.arange(mels.shape[2], device=mels.device) < frames.unsqueeze(1)
-        mean = (mels * valid.unsqueeze(1)).sum(2) / frames.unsqueeze(1).to(mels.dtype)
-        return self._join(mean, {name: out.pooled(name) for name in self.taps(backbone)}, backbone)
+        return self._join(mels, {name: out.pooled(name) for name in self.taps(backbone)}, backbone)
 
     def at_times(
         self,
         mels: Tensor,
-        frames: Tensor,
-        frame_ms: float,
         out: BackboneOutput,
         bin_times: Tensor,
         bins: Tensor,
@@ -143,7 +138,7 @@ class Embedding:
         """One vector per grid time: features averaged over `hop_ms` around it, or interpolated where coarser.
 
         Args:
-            mels, frames: as in `scene`; frame `j` lies at `j * frame_ms`.
+            mels: `[B, G, n_mels]` normalised log-mel averaged around each time, as `scene`'s.
             out: the backbone's taps over bins.
             bin_times: `[B, K]` milliseconds of the bins.
             bins: `[B]` valid bins.
@@ -152,12 +147,22 @@ class Embedding:
         Returns:
             `[B, G, size]`.
         """
-        frame_times = (torch.arange(mels.shape[2], device=mels.device) * frame_ms).expand(len(mels), -1)
-        mean = average_around(mels, frame_times, frames, grid, hop_ms).transpose(1, 2)
         taps = {}
         for name in self.taps(backbone):
             # With odd kernels and "same" padding, step k of a tap is centred on bin k * stride.
             stride = out.strides[name]
             times, steps = bin_times[:, ::stride], -(-bins // stride)
             taps[name] = average_around(out.sequences[name], times, steps, grid, hop_ms).transpose(1, 2)
-        return self._join(mean, taps, backbone)
+        return self._join(mels, taps, backbone)
+
+
+def frame_mean(picture: Tensor, frames: Tensor | None = None) -> Tensor:
+    """Mean over the valid frames: `[B, n_mels, T]`, `[B]` (None: all) to `[B, n_mels]`.
+
+    >>> frame_mean(torch.tensor([[[1.0, 3.0, 100.0]]]), torch.tensor([2])).tolist()
+    [[2.0]]
+    """
+    if frames is None:
+        return picture.mean(2)
+    valid = torch.arange(picture.shape[2], device=picture.device) < frames.unsqueeze(1)
+    return (picture * valid.unsqueeze(1)).sum(2) / frames.unsqueeze(1).to(picture.dtype)

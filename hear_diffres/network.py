@@ -109,8 +109,10 @@ class Network(nn.Module):
         if self._rates:
             rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
             index = nearest_rate(self._rates, rate)
+        run: FoldedMobileNet | Backbone | None = self._inference_backbone(index)
+        if run is None:
             select_rate(self.backbone, index)
-        run = self._inference_backbone(index) or self.backbone
+            run = self.backbone
         out = run(self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency)
         return out, compressed
 
@@ -121,6 +123,7 @@ class Network(nn.Module):
             return None
         found = self._folded.get(index)
         if found is None or versions(found.tensors) != found.made_at:
+            select_rate(backbone, index)
             found = self._folded[index] = _Folded(backbone, self._inference_dtype)
         return found.backbone
 

@@ -12,7 +12,10 @@ Value = TypeVar("Value")
 
 def versions(tensors: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
     """Differs when a tensor was changed: in place raises its version, other storage has another address."""
-    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+    try:
+        return tuple((t.data_ptr(), t._version) for t in tensors)
+    except RuntimeError:  # those made in inference mode have no version
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
 
 
 class Remembered(Generic[Value]):

@@ -64,7 +64,9 @@ def folded_tensors(network: MobileNet) -> list[Tensor]:
     for module in network.modules():
         if isinstance(module, ConvNorm):
             norm = _norm(module)
-            found += [*module.conv.parameters(), *([] if norm is None else [*norm.parameters(), *norm.buffers()])]
+            found += module.conv.parameters()
+            if norm is not None:
+                found += [*norm.parameters(), *(b for b in norm.buffers() if b.is_floating_point())]
     return found
 
 

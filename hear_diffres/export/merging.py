@@ -14,7 +14,7 @@ from ..compression import BandsDiffRes, DiffRes
 from ..compression.base import n_bins
 from ..compression.estimator import LightEstimator, PaperEstimator, UniformEstimator
 from ..compression.position import position_code
-from ..compression.power import EPSILON, _MAX_LOG_POWER
+from ..compression.power import _MAX_LOG_POWER, EPSILON
 from ..compression.scores import MIN_IMPORTANCE
 from ..compression.windows import average
 from ..errors import ConfigError

@@ -106,9 +106,10 @@ class StftFrontEnd(FrontEnd):
         frames, scale = self._frames(audio, lengths, n_frames, at_start)
         # ln(s² p + 1e-5) without forming s² p: exact where scale is 1, and finite for any finite input.
         floor = (_FLOOR / scale / scale).clamp(min=torch.finfo(scale.dtype).tiny).unsqueeze(2)
-        gain = 2 * scale.log().unsqueeze(2)
-        tiles = [(power + floor).log() + gain for power in self._power(frames)]
-        return torch.cat(tiles, dim=1).transpose(1, 2)
+        picture = torch.cat([(power + floor).log() for power in self._power(frames)], dim=1)
+        if bool((scale > 1).any()):
+            picture = picture + 2 * scale.log().unsqueeze(2)
+        return picture.transpose(1, 2)
 
     def _power(self, frames: Tensor) -> Iterator[Tensor]:
         """Power of the bands, `[B, frames, n_bands]`, a few frames at a time."""

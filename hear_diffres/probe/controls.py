@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..embedding import frame_mean
 from ..frontend.logmel import normalise
 from ..hear import HearModel
 
@@ -31,4 +32,4 @@ def on_averaged_mel(model: HearModel, audio: Tensor, lengths: Tensor, factor: in
     picture = torch.zeros(len(audio), 3, *pooled.shape[1:])
     picture[:, 0] = normalise(pooled)
     out = model.network.backbone(picture, -(-frames // factor), taps=model.embedding.taps(model.network.backbone))
-    return model.embedding.scene(normalise(logmel), frames, out, model.network.backbone)
+    return model.embedding.scene(normalise(frame_mean(logmel, frames)), out, model.network.backbone)

@@ -242,14 +242,20 @@ def test_the_light_estimator_infers_what_it_trains(bands):
 
 @given(st.integers(1, 130), st.integers(1, 20), RATES, st.sampled_from(["clip", "block"]), st.booleans())
 def test_without_gradients_it_gives_what_it_gives_with_them(frames, bands, rate, budget, padded):
-    model = DiffRes(frames, bands, rate, budget=budget, block_frames=25).eval()
+    model = DiffRes(frames, bands, rate, budget=budget, block_frames=25).double().eval()
     lengths = torch.tensor([frames, max(1, frames // 2), 1]) if padded else None
-    x = log_mel(3, bands, frames).transpose(1, 2)  # as front ends give it
+    x = log_mel(3, bands, frames).double().transpose(1, 2)  # as front ends give it
     with_gradients = model(x, lengths)
     with torch.no_grad():
         without = model(x, lengths)
-    for name in ("feature", "avgpool", "maxpool", "resolution_enc", "score", "times_ms", "durations", "cum_score"):
-        torch.testing.assert_close(getattr(without, name), getattr(with_gradients, name), atol=1e-4, rtol=1e-4)
+    # Power: the logarithm of a bin that hardly any frame reaches magnifies what rounding does to its share.
+    for channel, change in enumerate((torch.exp, torch.exp, torch.abs)):
+        a, b = (change(out.feature[:, channel]) for out in (without, with_gradients))
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-6)
+    for channel, name in enumerate(("avgpool", "maxpool", "resolution_enc")):
+        assert torch.equal(without[name], without.feature[:, channel])
+    for name in ("score", "times_ms", "durations", "cum_score"):
+        torch.testing.assert_close(getattr(without, name), getattr(with_gradients, name), atol=1e-6, rtol=1e-6)
     for name in ("guide_loss", "activeness"):
         torch.testing.assert_close(without[name], with_gradients[name], atol=1e-5, rtol=1e-4)
     assert torch.equal(without.lengths, with_gradients.lengths)
