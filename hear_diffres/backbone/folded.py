@@ -190,7 +190,7 @@ class FoldedMobileNet:
             stride *= block.depthwise.stride
             mask = mask.strided(block.depthwise.stride) if mask is not None else None
             if block.se is not None:
-                gate, squeezed = block.se.gate(h, mask, f"se{stage}" in wanted)
+                gate, squeezed = _gate(block.se, h, mask, f"se{stage}" in wanted)
                 h *= gate.to(h.dtype)
                 if squeezed is not None:
                     keep(f"se{stage}", squeezed)
@@ -207,3 +207,14 @@ class FoldedMobileNet:
 
     def _mean(self, x: Tensor) -> Tensor:
         return x.mean(2, dtype=self.taps_dtype)
+
+
+def _gate(se: SqueezeExcite, x: Tensor, mask: TimeMask | None, tap: bool) -> tuple[Tensor, Tensor | None]:
+    """`se.gate`; where no sequence is asked for, the weighted mean is one product of a vector and a matrix."""
+    if tap or mask is None or x.dtype != se.fc1.weight.dtype:
+        return se.gate(x, mask, tap)
+    batch, channels, n_bands, n_steps = x.shape
+    share = mask.weights / (n_bands * mask.weights.sum(1, keepdim=True).clamp(min=1e-6))
+    vector = share.unsqueeze(1).expand(batch, n_bands, n_steps).reshape(batch, 1, -1)
+    mean = torch.bmm(vector, x.permute(0, 2, 3, 1).reshape(batch, -1, channels))
+    return se.gate_of(mean.squeeze(1)), None

@@ -43,17 +43,27 @@ class TimeMask:
         """
         if stride == 1:
             return self
-        half = stride // 2
-        kernel = self.weights.new_ones(1, 1, 2 * half + 1)
-        if stride % 2 == 0:  # the step halfway to the next centre counts half here and half there
-            kernel[..., 0] = kernel[..., -1] = 0.5
-        valid = (self.weights > 0).to(self.weights.dtype).unsqueeze(1)
-        near = F.conv1d(valid, kernel, stride=stride, padding=half).squeeze(1)
-        total = F.conv1d(self.weights.unsqueeze(1), kernel, stride=stride, padding=half).squeeze(1)
+        both = torch.stack([self.weights, (self.weights > 0).to(self.weights.dtype)])
+        total, near = _around_every(both, stride).unbind()
         weights = total / near.clamp(min=0.5)
         lengths = -(-self.lengths // stride)
+        if self.mask is None:
+            return TimeMask(lengths, None, weights)
         step = torch.arange(weights.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-        return TimeMask(lengths, None if self.mask is None else self.mask[..., ::stride], weights * step)
+        return TimeMask(lengths, self.mask[..., ::stride], weights * step)
+
+
+def _around_every(x: Tensor, stride: int) -> Tensor:
+    """Sums of `[*, T]` around every `stride`-th step; the step halfway to the next counts half here and half there."""
+    if stride == 2:  # the usual case, without a convolution
+        padded = F.pad(x, (1, 1))
+        return torch.add(padded[..., 1:-1:2], padded[..., :-2:2] + padded[..., 2::2], alpha=0.5)
+    half = stride // 2
+    kernel = x.new_ones(1, 1, 2 * half + 1)
+    if stride % 2 == 0:
+        kernel[..., 0] = kernel[..., -1] = 0.5
+    rows = x.reshape(-1, 1, x.shape[-1])
+    return F.conv1d(rows, kernel, stride=stride, padding=half).reshape(*x.shape[:-1], -1)
 
 
 def time_mean(x: Tensor, mask: TimeMask | None) -> Tensor:
@@ -106,9 +116,13 @@ class SqueezeExcite(nn.Module):
         `fc1` is affine, so the time mean of the tapped sequence is the bottleneck vector itself.
         """
         sequence = x.mean(2).to(self.fc1.weight.dtype)
-        gate = torch.sigmoid(self.fc2(torch.relu(self.fc1(time_mean(sequence, mask)))))
+        gate = self.gate_of(time_mean(sequence, mask))
         tapped = self.fc1(sequence.transpose(1, 2)).transpose(1, 2) if tap else None
-        return gate[:, :, None, None], tapped
+        return gate, tapped
+
+    def gate_of(self, mean: Tensor) -> Tensor:
+        """Factors `[B, C, 1, 1]` from the means `[B, C]`."""
+        return torch.sigmoid(self.fc2(torch.relu(self.fc1(mean))))[:, :, None, None]
 
 
 class InvertedResidual(nn.Module):
