@@ -9,6 +9,7 @@ from . import reference, stages
 
 _DPI = 120
 _SCALE = "mn04"  # the tier that other networks are drawn beside
+_DRAWN = {0.0: "-", 0.5: "--"}  # the other rates lie around and between, and are in the table
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[Path]:
@@ -30,7 +31,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _speed(results: dict[str, Any], path: Path) -> Path:
-    """Seconds per second of audio by tier and rate, one thread, one clip; other networks as lines across."""
+    """Seconds per second of audio by tier, runtime and rate, one thread, one clip; other networks as lines across."""
     import matplotlib.pyplot as plt
 
     rows = [row for row in results["embed"] if row["threads"] == 1 and row["batch"] == 1 and row["ms"]]
@@ -38,11 +39,12 @@ def _speed(results: dict[str, Any], path: Path) -> Path:
     figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), sharey=True)
     for axis, kind in zip(axes, ("scene", "timestamps"), strict=True):
         for number, runner in enumerate(dict.fromkeys(row["runner"] for row in rows)):
-            for rate in sorted({row["rate"] for row in rows}):
+            for rate, style in _DRAWN.items():
                 chosen = [r for r in rows if (r["kind"], r["runner"], r["rate"]) == (kind, runner, rate)]
                 at = [tiers.index(row["tier"]) for row in chosen]
                 label = f"{runner}, {rate:.0%} removed"
-                axis.plot(at, [row["ms"] / 1e3 for row in chosen], "os^D"[number % 4] + "-", label=label)
+                look = {"color": f"C{number}", "linestyle": style, "marker": "os^D"[number % 4], "markersize": 4}
+                axis.plot(at, [row["ms"] / 1e3 for row in chosen], **look, label=label)
         # What was measured beside other runs of ours is drawn by its ratio to those.
         own = {r["tier"]: r["ms"] / 1e3 for r in rows if (r["kind"], r["runner"], r["rate"]) == (kind, "PyTorch", 0.0)}
         wrapper = {k.split(",")[0]: v for k, v in results.get(_section(kind), {}).items() if k.endswith("1 thread")}
