@@ -87,6 +87,7 @@ def watched(model: HearModel) -> Iterator[list[Mark]]:
             handle.remove()
 
 
+_SWEEPS = 5
 _now = time.perf_counter
 
 
@@ -130,10 +131,11 @@ def measure(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, 
         }
         with torch.inference_mode():
             passes[EVERY] = [compare(shared, 1, warmup=not turn) for turn in range(rounds)]
-        for tier in tiers or tuple(list_models()):
+        # In sweeps over all tiers, so that a slow minute of the machine does not fall on one of them.
+        for tier in (tiers or tuple(list_models())) * min(_SWEEPS, rounds):
             model = load_model(tier, weights="random")
             with watched(model) as marks:
-                for turn in range(rounds + 1):
+                for turn in range(1 + -(-rounds // _SWEEPS)):
                     for rate in rates:
                         model.reduction = rate
                         seconds = one_pass(model, audio, marks)
