@@ -111,7 +111,7 @@ class Network(nn.Module):
             index = nearest_rate(self._rates, rate)
         run: FoldedMobileNet | Backbone | None = self._inference_backbone(index)
         if run is None:
-            select_rate(self.backbone, index)
+            self._select(index)
             run = self.backbone
         out = run(self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency)
         return out, compressed
@@ -123,9 +123,13 @@ class Network(nn.Module):
             return None
         found = self._folded.get(index)
         if found is None or versions(found.tensors) != found.made_at:
-            select_rate(backbone, index)
+            self._select(index)
             found = self._folded[index] = _Folded(backbone, self._inference_dtype)
         return found.backbone
+
+    def _select(self, index: int) -> None:
+        if self._rates:
+            select_rate(self.backbone, index)
 
     @property
     def inference_dtype(self) -> torch.dtype | None:
