@@ -97,7 +97,7 @@ def windows(
     right.set_xticks(starts, [f"{value:g}" for value in starts], minor=False)
     right.xaxis.set_minor_formatter("")
     left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
     right.grid(alpha=0.3, lw=0.6)
     right.legend(fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=11)
