@@ -49,21 +49,25 @@ class CompressionOutput(Mapping[str, Tensor]):
 
     def __post_init__(self) -> None:
         if torch.is_grad_enabled():  # now: the caller may ask where gradients are off
-            _ = self._guided
+            self.guided()
 
     @cached_property
     def _guided(self) -> tuple[Tensor, Tensor]:
         return self.guiding()
 
+    def guided(self) -> tuple[Tensor, Tensor]:
+        """Guide loss and activeness, calculated the first time."""
+        return self._guided
+
     @property
     def guide_loss(self) -> Tensor:
         """`[1]`."""
-        return self._guided[0]
+        return self.guided()[0]
 
     @property
     def activeness(self) -> Tensor:
         """`[1]`."""
-        return self._guided[1]
+        return self.guided()[1]
 
     def __getitem__(self, key: str) -> Tensor:
         if key not in PYDIFFRES_KEYS:

@@ -224,6 +224,6 @@ class DiffRes(Compressor):
         before = (bins.cumsum(1) - bins).unsqueeze(2)
         cum_score = (out.cum_score.reshape(batch, n_blocks, size) + before).reshape(batch, -1)[:, :n_frames]
         return CompressionOutput(
-            feature, avgpool, maxpool, encoding, out.score.reshape(batch, -1, 1)[:, :n_frames], out.guiding, x,
+            feature, avgpool, maxpool, encoding, out.score.reshape(batch, -1, 1)[:, :n_frames], out.guided, x,
             times.reshape(batch, -1)[:, :k], out.durations.reshape(batch, -1)[:, :k], total, cum_score,
         )  # fmt: skip
