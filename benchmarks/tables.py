@@ -11,7 +11,7 @@ from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.weights import shipped
 
-from . import archive, chunks, streaming
+from . import archive, chunks, hear_table, streaming
 from .load import note
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,6 +133,15 @@ def _sets(chosen: list[tuple[str, str, str]], more: Sequence[str] = ()) -> str:
     machine = (read("probe_mn04") or {})["machine"]
     stamped = f"{machine['processor']}, {machine['date']}, commit {machine['commit']}."
     return "\n".join([*lines, *more, "", stamped])
+
+
+def hear() -> str:
+    """Rates and embeddings by tier, on HEAR's protocol."""
+    result = read("hear") or {}
+    machine = result["machine"]
+    made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
+    both = (hear_table.rates(result["evaluate"]), "", hear_table.embeddings(result["evaluate"]))
+    return "\n".join([*both, "", f"`python -m benchmarks.hear_results`: {made}."])
 
 
 def extra() -> str:
@@ -276,7 +285,7 @@ def fill(page: str, mark: str, table: str) -> str:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "few": few},
-    "docs/results.md": {"sets": sets},
+    "docs/results.md": {"sets": sets, "hear": hear},
     "docs/hear.md": {"evaluators": evaluators},
     "docs/export.md": {"exported": exported, "parity": parity, "int8": int8, "stft": stft},
     "docs/training.md": {"extra": extra},
