@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
-from typing import Any
+
+from hear_diffres.errors import ConfigError
+from hear_diffres.report.normalise import find_reference, mean_normalised, means_of, normalisers
+from hear_diffres.report.rows import OURS, Row
 
 Key = tuple[str, float, bool, str]  # tier, rate, published, embedding
-REFERENCE: Key = ("mn04", 0.0, True, "block+mels")
 
 
-def percents(results: Sequence[dict[str, Any]]) -> dict[Key, float]:
-    """Each run's scores over the reference's, mean over the tasks, in percent."""
-    scores: dict[Key, dict[str, float]] = {}
-    for one in results:
-        model = one["model"]
-        key = (model["tier"], float(model["reduction"]), bool(model["published"]), model["embedding"])
-        scores.setdefault(key, {})[one["task"]] = next(iter(one["scores"].values()))["mean"]
-    reference = scores[REFERENCE]
-    return {key: 100 * fmean(found[task] / reference[task] for task in reference) for key, found in scores.items()}
+def percents(rows: Sequence[Row]) -> dict[Key, float]:
+    """Scores over those of the published mn04, mean over its tasks, in percent.
+
+    Raises:
+        ConfigError: the published mn04 at all frames is not among them.
+    """
+    reference = find_reference(rows)
+    if reference is None:
+        raise ConfigError("the published mn04 at all frames was not run, and all else is a percentage of its scores")
+    by = normalisers([reference], {}, reference)
+    return {
+        (row.tier, float(row.reduction or 0), row.origin != OURS, row.embedding): 100
+        * mean_normalised(means_of(row), list(by), by)
+        for row in rows
+    }
 
 
-def embeddings(results: Sequence[dict[str, Any]]) -> str:
+def embeddings(results: Sequence[Row]) -> str:
     """Rows are embeddings, best first for mn04 at half the frames; a column where there are two or more of them."""
     found = percents(results)
     columns = sorted({key[:3] for key in found}, key=lambda c: (c[2], c[0], c[1]))
@@ -32,7 +39,7 @@ def embeddings(results: Sequence[dict[str, Any]]) -> str:
     return _table("", heads, {name: [found.get((*column, name)) for column in columns] for name in order})
 
 
-def rates(results: Sequence[dict[str, Any]]) -> str:
+def rates(results: Sequence[Row]) -> str:
     """`block+mels`: rows are networks, a column for every share of frames removed."""
     found = {key[:3]: value for key, value in percents(results).items() if key[3] == "block+mels"}
     shares = sorted({rate for _, rate, _ in found})

@@ -9,6 +9,7 @@ from typing import Any
 
 from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
+from hear_diffres.report.rows import read_results
 from hear_diffres.weights import shipped
 
 from . import archive, chunks, hear_table, streaming
@@ -137,10 +138,10 @@ def _sets(chosen: list[tuple[str, str, str]], more: Sequence[str] = ()) -> str:
 
 def hear() -> str:
     """Rates and embeddings by tier, on HEAR's protocol."""
-    result = read("hear") or {}
-    machine = result["machine"]
+    machine = (read("hear") or {})["machine"]
+    results = read_results([RESULTS / "hear.json"])
     made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
-    both = (hear_table.rates(result["evaluate"]), "", hear_table.embeddings(result["evaluate"]))
+    both = (hear_table.rates(results), "", hear_table.embeddings(results))
     return "\n".join([*both, "", f"`python -m benchmarks.hear_results`: {made}."])
 
 

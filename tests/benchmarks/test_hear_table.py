@@ -3,22 +3,20 @@
 import pytest
 
 from benchmarks.hear_table import embeddings, percents, rates
+from hear_diffres.errors import ConfigError
+from hear_diffres.report.rows import OURS, PUBLISHED, Row, Score
 
 
-def result(tier, rate, published, embedding, task, score):
-    model = {"tier": tier, "reduction": rate, "published": published, "embedding": embedding}
-    return {"model": model, "task": task, "scores": {"top1_acc": {"mean": score}, "mAP": {"mean": 0.0}}}
+def result(tier, rate, origin, embedding, a, b):
+    scores = {"a": Score(a), "b": Score(b)}
+    return Row("HEAR MLP", "run", tier, tier, embedding, rate, origin, scores=scores)
 
 
 RESULTS = [
-    result("mn04", 0.0, True, "block+mels", "a", 0.8),
-    result("mn04", 0.0, True, "block+mels", "b", 0.4),
-    result("mn04", 0.5, False, "block+mels", "a", 0.4),
-    result("mn04", 0.5, False, "block+mels", "b", 0.4),
-    result("mn04", 0.5, False, "e1", "a", 0.8),
-    result("mn04", 0.5, False, "e1", "b", 0.4),
-    result("mn01", 0.5, False, "block+mels", "a", 0.2),
-    result("mn01", 0.5, False, "block+mels", "b", 0.1),
+    result("mn04", 0.0, PUBLISHED, "block+mels", 0.8, 0.4),
+    result("mn04", 0.5, OURS, "block+mels", 0.4, 0.4),
+    result("mn04", 0.5, OURS, "e1", 0.8, 0.4),
+    result("mn01", 0.5, OURS, "block+mels", 0.2, 0.1),
 ]
 
 
@@ -45,3 +43,8 @@ def test_rates_have_a_dash_where_nothing_was_run():
         "| mn04 | - | 75.0 |",
         "| published mn04 | 100.0 | - |",
     ]
+
+
+def test_without_the_published_network_there_is_nothing_to_divide_by():
+    with pytest.raises(ConfigError, match="published mn04"):
+        percents(RESULTS[1:])
