@@ -168,22 +168,25 @@ class DiffRes(Compressor):
         weight, centre = warp.mass_and_centre()
         # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
         centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
-        guiding = partial(self._guide, x, score, mask, rate)
+        power = to_power(x, self.log_power)
+        energy = power if self.log_power else x.square()
+        guiding = partial(guide, energy, score, mask, rate, batch_minimum=self.compat is not None)
         if torch.is_grad_enabled() or self.compat or not self.log_power:
-            feature = torch.stack(self._merge(x, warp, mask, rate, code), dim=1)
+            feature = torch.stack(self._merge(x, power, warp, mask, rate, code), dim=1)
             if blocks > 1:  # rows of a clip behind one another
                 feature = feature.reshape(-1, blocks, *feature.shape[1:]).transpose(1, 2).flatten(2, 3)
         else:
-            feature = merge_power(to_power(x), code, warp, rate, blocks)
+            feature = merge_power(power, code, warp, rate, blocks)
         avgpool, maxpool, encoding = feature.unbind(1)
         return CompressionOutput(
             feature, avgpool, maxpool, encoding, score.to(x.dtype).unsqueeze(2), guiding, x,
             centre.float() * self.frame_ms, bin_durations(cum_score, k, lengths).to(x.dtype), bins, cum_score,
         )  # fmt: skip
 
-    def _merge(self, x: Tensor, warp: Warp, mask: Tensor, rate: float, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _merge(
+        self, x: Tensor, power: Tensor, warp: Warp, mask: Tensor, rate: float, code: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Average, maximum and encoding of every bin, with gradients."""
-        power = to_power(x, self.log_power)
         avgpool = to_picture(warp.mean(power), self.log_power)
         if self.log_power:
             largest = warp.max_pydiffres(power) if self.compat else warp.max(power)
@@ -191,10 +194,6 @@ class DiffRes(Compressor):
         else:
             maxpool = self._largest_value(x, warp, mask, rate)
         return avgpool, maxpool, warp.mean(code)
-
-    def _guide(self, x: Tensor, score: Tensor, mask: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        energy = to_power(x) if self.log_power else x.square()
-        return guide(energy, score, mask, rate, batch_minimum=self.compat is not None)
 
     @staticmethod
     def _largest_value(x: Tensor, warp: Warp, mask: Tensor, rate: float) -> Tensor:
