@@ -6,32 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hear_diffres.backbone import BACKBONES
 from hear_diffres.cli import app
-from hear_diffres.compression import COMPRESSORS
 from hear_diffres.errors import ConfigError
 from hear_diffres.experiment import compression, digits, time_frequency
 from hear_diffres.experiment.grid import Loop, run_grid
 from hear_diffres.experiment.pulses import CLASSES, SIGMA, GaussianSpectrogram, N, make_pulses
 from hear_diffres.experiment.variants import Variant, at_rate, read_variants
-from hear_diffres.frontend import FRONTENDS
 from hear_diffres.registry import ModelConfig, build_network
-
-HAVE = {"compressor": {"diffres", *COMPRESSORS}, "frontend": set(FRONTENDS), "backbone": set(BACKBONES)}
-
-
-def build_or_skip(variant):
-    missing = [
-        f"{kind} {getattr(variant.model, kind)}" for kind in HAVE if getattr(variant.model, kind) not in HAVE[kind]
-    ]
-    if missing:
-        pytest.skip(f"the package has no {', '.join(missing)}")
-    return build_network(variant.model, variant.reduction)
 
 
 @pytest.mark.parametrize("variant", read_variants().values(), ids=lambda variant: variant.name)
 def test_every_variant_is_a_network(variant):
-    network = build_or_skip(variant).eval()
+    network = build_network(variant.model, variant.reduction).eval()
     with torch.no_grad():
         out, _ = network(network.frontend(torch.randn(1, 32_000)))
         assert network.backbone.head(out.pooled("e1"))[1].shape == (1, variant.model.n_classes)
@@ -101,7 +87,7 @@ def test_list_command(variants_file):
 
 def test_compression_grid():
     """Equal work: never more than DiffRes's, and a frame more would be."""
-    known = [name for name in ("longer_hop", "avg_pool") if name in COMPRESSORS]
+    known = ["longer_hop", "avg_pool"]
     found, notes = compression.variants(["diffres", *known], (0.5, 0.75), (10.0, 20.0), width=1.0, n_mels=32)
     assert len({variant.name for variant in found}) == len(found)
     by_name = {variant.name: (variant, note) for variant, note in zip(found, notes, strict=True)}
@@ -123,8 +109,6 @@ def test_compression_grid():
 
 
 def test_compression_command(task_dir, tmp_path):
-    if "identity" not in COMPRESSORS:
-        pytest.skip("the package has no compressor identity")
     options = ["--compressors", "diffres,longer_hop", "--reductions", "0.5", "--hops", "10,20", "--bands", 32]
     options += ["--width", 1.0]
     options += ["--folds", "fold00", "--epochs", 1, "--no-ray", "--seconds", 0.25]
@@ -135,8 +119,6 @@ def test_compression_command(task_dir, tmp_path):
 
 
 def test_digits_command(task_dir, tmp_path):
-    if "dmel" not in FRONTENDS:
-        pytest.skip("the package has no front end dmel")
     options = ["--windows", "10,40", "--folds", "fold00", "--epochs", 2, "--no-ray", "--seconds", 0.25]
     run("digits", "--task", task_dir, "-o", tmp_path, *options)
     page = (tmp_path / "results.md").read_text()
