@@ -1,4 +1,5 @@
-"""What runs a model over the chunks of many files: PyTorch, or the exported graph in ONNX Runtime or OpenVINO."""
+"""What runs a model over the chunks of many files: the compiled engine, PyTorch, or the exported graph in ONNX Runtime
+or OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,10 +18,10 @@ from torch.nn.utils.rnn import pad_sequence
 from .chunking import Chunk
 from .errors import ConfigError
 from .hear import HearModel
-from .runtime import RuntimeModel
+from .runtime import RuntimeModel, native
 from .runtime import load_model as load_exported
 
-RUNTIMES = ("auto", "torch", "onnxruntime", "openvino")
+RUNTIMES = ("auto", "native", "torch", "onnxruntime", "openvino")
 
 
 @dataclass
@@ -109,16 +110,16 @@ def _groups(pieces: Sequence[Piece]) -> Iterator[list[int]]:
 
 
 class ExportedEngine(Engine):
-    """The exported graph, from samples, a chunk at a time: batches gain nothing on a CPU.
+    """What was exported, from samples, a chunk at a time: batches gain nothing on a CPU.
 
     Args:
         model: what was exported.
         exported: the same, open.
+        kind: what of `RUNTIMES` it is.
     """
 
-    def __init__(self, model: HearModel, exported: RuntimeModel):
-        self.model, self.exported = model, exported
-        self.kind = "openvino" if "OpenVINO" in exported.backend else "onnxruntime"
+    def __init__(self, model: HearModel, exported: RuntimeModel, kind: str):
+        self.model, self.exported, self.kind = model, exported, kind
         self.name = f"{exported.backend}, {exported.metadata.precision}"
 
     def prepare(self, samples: np.ndarray, chunk: Chunk, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -148,9 +149,9 @@ def make_engine(model: HearModel, runtime: str = "auto", threads: int | None = N
 
     Args:
         model: on the CPU for all but PyTorch.
-        runtime: one of `RUNTIMES`. "auto": ONNX Runtime where it and onnx are installed and the model can be exported,
-            else PyTorch.
-        threads: of the exported graph. Default: as many as PyTorch has.
+        runtime: one of `RUNTIMES`. "auto": the first of the compiled engine, ONNX Runtime (where it and onnx are
+            installed) and PyTorch that is there and can run the model.
+        threads: of the engine or graph. Default: as many as PyTorch has.
 
     Raises:
         ConfigError: no such runtime, or a model that it cannot run.
@@ -158,23 +159,34 @@ def make_engine(model: HearModel, runtime: str = "auto", threads: int | None = N
     """
     if runtime not in RUNTIMES:
         raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
-    wanted = runtime
-    if runtime == "auto":
-        here = all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
-        wanted = "onnxruntime" if here and model.device.type == "cpu" else "torch"
-    if wanted == "torch":
+    if runtime == "torch" or (runtime == "auto" and model.device.type != "cpu"):
         return TorchEngine(model)
     if model.device.type != "cpu":
         raise ConfigError(f"{runtime} runs on the CPU, not on {model.device}")
-    try:
-        return ExportedEngine(model, _exported(model, wanted, threads or torch.get_num_threads()))
-    except ConfigError:
-        if runtime != "auto":
-            raise
-        return TorchEngine(model)  # another front end, compressor or backbone than the graph can hold
+    threads = threads or torch.get_num_threads()
+    if runtime != "auto":
+        return ExportedEngine(model, _exported(model, runtime, threads), runtime)
+    for kind in _installed():
+        try:
+            return ExportedEngine(model, _exported(model, kind, threads), kind)
+        except ConfigError:
+            continue  # another front end, compressor or backbone than it knows
+    return TorchEngine(model)
+
+
+def _installed() -> Iterator[str]:
+    """Runtimes for exported models that are here, the fastest first."""
+    if native.available():
+        yield "native"
+    if all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime")):
+        yield "onnxruntime"
 
 
 def _exported(model: HearModel, runtime: str, threads: int) -> RuntimeModel:
+    if runtime == "native":
+        from .export.native import open_native
+
+        return open_native(model, threads)
     from .export import export_model
 
     kind, suffix = ("openvino", ".xml") if runtime == "openvino" else ("onnx", ".onnx")

@@ -1,5 +1,7 @@
 """Takes the package's files from hear_diffres/runtime in the repository, or from its source archive."""
 
+import os
+import runpy
 import shutil
 from pathlib import Path
 
@@ -16,18 +18,24 @@ if SOURCE == CLONE:
     REST = [HERE.parent / "LICENSE", HERE.parent / "hear_diffres" / "py.typed"]
 
 
-def files() -> list[Path]:
-    """What the package is made of."""
-    return [*sorted(SOURCE.glob("*.py")), *REST]
+def files() -> dict[str, Path]:
+    """What the package is made of: name in the package to where it lies."""
+    found = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
+    return found | {path.name: path for path in REST}
 
 
-def copy(target: Path) -> None:
-    """The modules of the package into a folder."""
+def sources() -> dict[str, Path]:
+    """The C++ files of the compiled engine."""
+    return {f"native/{path.name}": path for path in sorted((SOURCE / "native").glob("*.[ch]*")) if path.suffix != ".so"}
+
+
+def copy(target: Path, names: dict[str, Path]) -> None:
+    """Files into a folder."""
     if not SOURCE.is_dir():
         raise SystemExit(f"{CLONE} is missing: build from a clone of the repository, or from a source archive")
-    target.mkdir(parents=True, exist_ok=True)
-    for path in files():
-        shutil.copy(path, target / path.name)
+    for name, path in names.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target / name)
 
 
 class Build(build_py):
@@ -37,7 +45,7 @@ class Build(build_py):
         """Copy."""
         if self.editable_mode:
             raise SystemExit("no editable install: the full package has the same code as hear_diffres.runtime")
-        copy(Path(self.build_lib) / NAME)
+        copy(Path(self.build_lib) / NAME, files())
 
     def get_source_files(self) -> list[str]:
         """None below this folder."""
@@ -45,7 +53,7 @@ class Build(build_py):
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """What `run` makes."""
-        return [str(Path(self.build_lib) / NAME / path.name) for path in files()]
+        return [str(Path(self.build_lib) / NAME / name) for name in files()]
 
 
 class Archive(sdist):
@@ -54,7 +62,14 @@ class Archive(sdist):
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         """The files of this folder, and the package."""
         super().make_release_tree(base_dir, files)
-        copy(Path(base_dir) / NAME)
+        copy(Path(base_dir) / NAME, files() | sources())
 
 
-setup(cmdclass={"build_py": Build, "sdist": Archive})
+os.chdir(HERE)
+# Extensions are compiled from below setup.py: from a clone, from a copy.
+FOLDER = f"{NAME}/native" if SOURCE == ARCHIVED else "build/engine"
+if SOURCE == CLONE:
+    copy(HERE / "build", {name.replace("native/", "engine/"): path for name, path in sources().items()})
+make = runpy.run_path(str(SOURCE / "native" / "extension.py"))["extension"]
+
+setup(cmdclass={"build_py": Build, "sdist": Archive}, ext_modules=[make(f"{NAME}.native._engine", FOLDER)])

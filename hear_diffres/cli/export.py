@@ -15,8 +15,10 @@ from .common import Adapter, EmbeddingName, Reduction, Weights, app, fail
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Tier, as `hear-diffres models` lists them, or EfficientAT's .pt file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: NAME.onnx, or for OpenVINO NAME.xml.")],
-    format: Annotated[str, typer.Option(help="onnx or openvino.")] = "onnx",
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: NAME.hear, NAME.onnx or NAME.xml.")],
+    format: Annotated[
+        str | None, typer.Option(help="native, onnx or openvino (default: by the name, .hear, .onnx or .xml).")
+    ] = None,
     reduction: Reduction = 0.5,
     embedding: EmbeddingName = "block+mels",
     int8: Annotated[bool, typer.Option("--int8", help="Compute the backbone in int8 (needs --calibrate).")] = False,
@@ -28,17 +30,20 @@ def export(
     adapter: Adapter = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
 ) -> None:
-    """Write a model as one graph from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
+    """Write a model as one file from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
 
-    Batch and length are free; reduction and embedding are fixed in the file. The ONNX file runs wherever ONNX Runtime
-    does: its only input that must be given is `audio`, 32 kHz mono float32 `[n_sounds, n_samples]`.
+    Batch and length are free; reduction and embedding are fixed in the file. A .hear file needs numpy alone, and is the
+    fastest on a CPU. The ONNX file runs wherever ONNX Runtime does: its only input that must be given is `audio`,
+    32 kHz mono float32 `[n_sounds, n_samples]`.
     """
     from ..errors import UntrainedWeightsWarning
-    from ..export import export_model
+    from ..export import FORMATS, export_model
     from ..loading import load_model
 
     if output.exists() and not overwrite:
         raise fail(f"{output} is there already; use --overwrite, or another name")
+    if format is None:
+        format = next((name for name, suffix in FORMATS.items() if suffix == output.suffix), "onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UntrainedWeightsWarning)
         try:

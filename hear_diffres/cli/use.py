@@ -27,7 +27,7 @@ def embed(
     budget: Budget = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     runtime: Annotated[
-        str, typer.Option(help="auto (the fastest that is installed), torch, onnxruntime or openvino.")
+        str, typer.Option(help="auto (the fastest that is installed), native, torch, onnxruntime or openvino.")
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead of the network; 0 for none.", min=0)] = 2,

@@ -6,55 +6,17 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..backbone import MobileNet
 from ..backbone.rates import nearest_rate
-from ..compression import BandsDiffRes, DiffRes
-from ..errors import ConfigError
+from ..compression import BandsDiffRes
 from ..frontend import LogMel
 from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from . import layers, merging
 from .edges import emphasised
+from .exportable import compressor_of, frontend_of
 from .graph import Graph, Value
 from .moments import averaging, frame_times
 from .spectrum import log_mel, window_span
-
-
-def check_exportable(model: HearModel) -> None:
-    """Raise ConfigError, saying what is in the way, unless the graph below is what the model computes."""
-    network = model.network
-    compressor, frontend = network.compressor, network.frontend
-    wrong = []
-    if type(frontend) is not LogMel:
-        wrong.append(f"front end {type(frontend).__name__} (export knows LogMel)")
-    compressor = compressor.inner if isinstance(compressor, BandsDiffRes) else compressor
-    if type(compressor) is not DiffRes:
-        wrong.append(f"compressor {type(compressor).__name__} (export knows DiffRes, and BandsDiffRes)")
-    elif compressor.compat is not None or compressor.learn_pos_emb or compressor.budget != "block":
-        wrong.append("DiffRes in another budget than 'block', with a learned position code, or compat='pydiffres'")
-    elif model.chunk_frames % compressor.block_frames:
-        wrong.append(f"blocks of {compressor.block_frames} frames, which do not fill a chunk")
-    if not isinstance(network.backbone, MobileNet):
-        wrong.append(f"backbone {type(network.backbone).__name__} (export knows MobileNet)")
-    if network.normalisation != "fixed":
-        wrong.append(f"normalisation {network.normalisation!r} (export knows 'fixed')")
-    if wrong:
-        raise ConfigError(f"{model.config.name} cannot be exported: {'; '.join(wrong)}")
-
-
-def frontend_of(model: HearModel) -> LogMel:
-    """The front end, or ConfigError."""
-    if not isinstance(model.frontend, LogMel):
-        raise ConfigError(f"{model.config.name}: export knows LogMel, not {type(model.frontend).__name__}")
-    return model.frontend
-
-
-def _compressor_of(model: HearModel) -> DiffRes:
-    compressor = model.network.compressor
-    compressor = compressor.inner if isinstance(compressor, BandsDiffRes) else compressor
-    if not isinstance(compressor, DiffRes):
-        raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(compressor).__name__}")
-    return compressor
 
 
 def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = False) -> onnx.ModelProto:
@@ -69,7 +31,7 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
         int8_weights: store the weights of the backbone's linear layers as int8; they are still computed in float32.
     """
     g, network, embedding = Graph(single=single), model.network, model.embedding
-    frontend, compressor, backbone = frontend_of(model), _compressor_of(model), network.mobilenet
+    frontend, compressor, backbone = frontend_of(model), compressor_of(model), network.mobilenet
     samples = g.input("chunk_samples", "float", ["batch", "n"])
     n_frames = g.input("chunk_frames", "int64", [])
     grid, hop_ms = g.input("chunk_times", "float", ["times"]), g.input("chunk_hop_ms", "float", [])

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..files import whole
 from ..hear import HearModel
-from ..runtime.metadata import FORMAT, Metadata
+from .describe import metadata
+from .exportable import check_exportable
+from .native import save_native
 
 if TYPE_CHECKING:
     import onnx
 
-FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
+FORMATS = {"native": ".hear", "onnx": ".onnx", "openvino": ".xml"}
 
 
 def export_model(
@@ -32,8 +33,8 @@ def export_model(
 
     Args:
         model: a MobileNet tier behind DiffRes in "block" budget.
-        path: `.onnx`, or for OpenVINO `.xml` (its weights go beside it, `.bin`).
-        format: "onnx" or "openvino".
+        path: `.hear`, `.onnx`, or for OpenVINO `.xml` (its weights go beside it, `.bin`).
+        format: "native" (for the compiled engine of `hear_diffres.runtime`), "onnx" or "openvino".
         int8: compute the backbone in int8.
         calibrate: folder of audio of the kind to be embedded; needed for int8.
 
@@ -46,7 +47,7 @@ def export_model(
     """
     path = Path(path)
     if format not in FORMATS:
-        raise ConfigError(f"format must be {' or '.join(FORMATS)}, got {format!r}")
+        raise ConfigError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.suffix != FORMATS[format]:
         raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
     if int8 and calibrate is None:
@@ -57,16 +58,21 @@ def export_model(
         raise ConfigError("calibrate is for int8")
     if not path.parent.is_dir():
         raise ConfigError(f"{path.parent}: no such folder")
+    check_exportable(model)
+    if model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
+    if format == "native":
+        if int8:
+            raise ConfigError("the compiled engine has no int8: export to onnx or openvino")
+        save_native(model, path, metadata(model, "float32").to_strings())
+        return path
     _need("onnx", "export")
     if int8:
         _need("onnxruntime", "export")
     if format == "openvino":
         _need("openvino", "openvino")
-    from .model import check_exportable, chunk_graph, whole_graph
+    from .model import chunk_graph, whole_graph
 
-    check_exportable(model)
-    if model.device.type != "cpu":
-        model = copy.deepcopy(model).cpu()
     if int8:
         from .int8 import calibration_clips, quantised_chunk
 
@@ -84,23 +90,6 @@ def export_model(
     return path
 
 
-def metadata(model: HearModel, precision: str) -> Metadata:
-    """What the file says about itself."""
-    from .. import __version__
-    from ..frontend.stft import CONTEXT_FRAMES
-    from .model import frontend_of
-
-    frontend = frontend_of(model)
-    source = model.weights_source if model.weights_source in ("shipped", "random") else Path(model.weights_source).name
-    return Metadata(
-        format=FORMAT, model=model.config.name, embedding=str(model.embedding), reduction=model.reduction,
-        embedding_size=model.scene_embedding_size, sample_rate=model.sample_rate, hop_length=frontend.hop_length,
-        n_fft=frontend.n_fft, context_frames=CONTEXT_FRAMES, chunk_frames=model.chunk_frames, precision=precision,
-        weights=source, weights_sha256=model.weights_sha256, adapter_sha256=model.adapter_sha256,
-        package=f"hear_diffres {__version__}",
-    )  # fmt: skip
-
-
 def _need(package: str, extra: str) -> None:
     import importlib.util
 
@@ -116,12 +105,3 @@ def _save_onnx(model: onnx.ModelProto, path: Path, strings: dict[str, str]) -> N
     onnx.checker.check_model(model)
     whole(path, lambda part: onnx.save(model, part))
 
-
-def whole(path: Path, save: Callable[[Path], object]) -> None:
-    """Write under another name first, so that there is never half a file."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        save(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,14 +1,16 @@
-"""What runs an exported file: ONNX Runtime, or OpenVINO."""
+"""What runs an exported file: the compiled engine, ONNX Runtime, or OpenVINO."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from .errors import ModelFileError
+from .native import NativeEngine, NativeFileError, Program
 
 SCENE, TIMESTAMPS = "scene_embeddings", "timestamp_embeddings"
 INPUTS = ("audio", "at_start", "at_end", "max_frames", "hop_ms", "grid")
@@ -86,6 +88,40 @@ class OpenVinoBackend(Backend):
         return result
 
 
+class NativeBackend(Backend):
+    """The compiled engine, sound by sound.
+
+    Args:
+        program: the model.
+        strings: its metadata.
+        threads: that share out the work on a sound. Default: one per core.
+
+    Raises:
+        ImportError: the engine was not compiled.
+        NativeFileError: the program makes no model.
+    """
+
+    def __init__(self, program: Program, strings: Mapping[str, str], threads: int | None):
+        self.strings = strings
+        self._engine = NativeEngine(program, threads or os.cpu_count() or 1)
+        self.name = f"compiled engine ({self._engine.variant})"
+
+    @classmethod
+    def open(cls, path: Path, threads: int | None) -> NativeBackend:
+        """A `.hear` file."""
+        try:
+            return cls(*Program.load(path), threads)
+        except NativeFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        except ImportError as error:
+            raise ImportError(f"{path}: {error}") from error
+
+    def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+        grid = None if output == SCENE else inputs["grid"]
+        n_frames, at_start, hop_ms = int(inputs["max_frames"]), bool(inputs["at_start"]), float(inputs["hop_ms"])
+        return np.stack([self._engine.embed(sound, n_frames, at_start, grid, hop_ms) for sound in inputs["audio"]])
+
+
 def _check_names(path: Path, inputs: list[str], outputs: list[str]) -> None:
     missing = [name for name in INPUTS if name not in inputs] + [n for n in (SCENE, TIMESTAMPS) if n not in outputs]
     if missing:
@@ -100,7 +136,9 @@ def open_file(path: str | Path, threads: int | None) -> Backend:
         ImportError: what runs it is not installed.
     """
     path = Path(path)
-    kinds: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {".onnx": OnnxBackend, ".xml": OpenVinoBackend}
+    kinds: dict[str, Callable[[Path, int | None], Backend]] = {
+        ".hear": NativeBackend.open, ".onnx": OnnxBackend, ".xml": OpenVinoBackend,
+    }  # fmt: skip
     if path.suffix not in kinds:
         raise ModelFileError(f"{path}: must be an exported {' or '.join(kinds)} file")
     if not path.is_file():

@@ -19,7 +19,7 @@ def load_model(path: str | Path, *, hop_ms: float = 50.0, threads: int | None = 
     """Open a file that `hear-diffres export` wrote.
 
     Args:
-        path: `.onnx` (ONNX Runtime) or `.xml` (OpenVINO).
+        path: `.hear` (the compiled engine), `.onnx` (ONNX Runtime) or `.xml` (OpenVINO).
         hop_ms: time between timestamp embeddings, milliseconds.
         threads: of the network. Default: one per core.
 

@@ -1,0 +1,10 @@
+"""The compiled engine: samples to embeddings in one library without dependencies.
+
+Its C++ files lie beside this one and are compiled when the package is installed, where there is a compiler: `model.h`
+what is read, `fft.h` `logmel.h` the front end, `merging.h` DiffRes, `gemm.h` `mobilenet.h` the backbone, `embed.h`
+`vectors.h` a chunk as a whole, `api.cpp` what `engine` calls.
+"""
+
+from .engine import NativeEngine, NativeFileError, Program, available, why_not
+
+__all__ = ["NativeEngine", "NativeFileError", "Program", "available", "why_not"]

@@ -1,0 +1,152 @@
+// The functions that Python calls through ctypes: open, embed, close; threads, and the choice of the variant.
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "table.h"
+
+struct hd_pool {
+    std::vector<std::thread> workers;
+    std::mutex mutex;
+    std::condition_variable wake, done;
+    hd_task run = nullptr;
+    void* self = nullptr;
+    long tasks = 0, next = 0;
+    int busy = 0;
+    unsigned long round = 0;
+    bool over = false;
+
+    explicit hd_pool(int threads) {
+        for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
+    }
+    ~hd_pool() {
+        {
+            std::lock_guard<std::mutex> lock(mutex);
+            over = true;
+        }
+        wake.notify_all();
+        for (std::thread& worker : workers) worker.join();
+    }
+    void take(int thread) {
+        for (long task; (task = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < tasks;) run(self, task, thread);
+    }
+    void work(int thread) {
+#ifdef __SSE__
+        __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
+#endif
+        std::unique_lock<std::mutex> lock(mutex);
+        for (unsigned long seen = 0;;) {
+            wake.wait(lock, [&] { return over || round != seen; });
+            if (over) return;
+            seen = round;
+            lock.unlock();
+            take(thread);
+            lock.lock();
+            if (--busy == 0) done.notify_one();
+        }
+    }
+};
+
+void hd_pool_run(hd_pool* pool, long tasks, hd_task run, void* self) {
+    if (!pool || tasks < 2) {
+        for (long task = 0; task < tasks; task++) run(self, task, 0);
+        return;
+    }
+    std::unique_lock<std::mutex> lock(pool->mutex);
+    pool->run = run, pool->self = self, pool->tasks = tasks, pool->next = 0;
+    pool->busy = (int)pool->workers.size(), pool->round++;
+    lock.unlock();
+    pool->wake.notify_all();
+    pool->take(0);
+    lock.lock();
+    pool->done.wait(lock, [&] { return pool->busy == 0; });
+}
+
+namespace {
+
+const hd_engine* engine() {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &hd_avx2;
+#endif
+    return &hd_generic;
+}
+
+struct Space {
+    void* data;
+    hd_pool* pool;
+};
+
+struct Handle {
+    const hd_engine* engine;
+    void* model;
+    int threads;
+    std::mutex mutex;
+    std::vector<Space> spare;  // of calls that are over: each call at the same time has its own
+};
+
+}  // namespace
+
+extern "C" {
+#pragma GCC visibility push(default)
+
+// "AVX2" or "generic"; `portable` asks for the latter on any processor.
+const char* hd_variant(int portable) { return portable ? hd_generic.name : engine()->name; }
+
+// Null where the arrays make no model.
+void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads, int portable) {
+    const hd_engine* e = portable ? &hd_generic : engine();
+    void* model = e->open(plan, n_plan, weights, n_weights);
+    if (!model) return nullptr;
+    Handle* handle = new (std::nothrow) Handle;
+    if (!handle) return e->close(model), nullptr;
+    handle->engine = e, handle->model = model;
+    handle->threads = threads < 1 ? 1 : threads > HD_MAX_THREADS ? HD_MAX_THREADS : threads;
+    return handle;
+}
+
+void hd_close(void* opened) {
+    Handle* handle = (Handle*)opened;
+    for (Space& space : handle->spare) delete space.pool, handle->engine->free_space(space.data);
+    handle->engine->close(handle->model);
+    delete handle;
+}
+
+long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)opened)->model); }
+
+// 0: done; 1: not enough memory. `grid` null: a scene embedding.
+int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
+             double hop_ms, float* out) {
+    Handle* handle = (Handle*)opened;
+    Space space = {nullptr, nullptr};
+    try {
+        {
+            std::lock_guard<std::mutex> lock(handle->mutex);
+            if (!handle->spare.empty()) space = handle->spare.back(), handle->spare.pop_back();
+        }
+        if (!space.data) space.data = handle->engine->new_space();
+        if (!space.data) return 1;
+        if (!space.pool && handle->threads > 1) space.pool = new hd_pool(handle->threads);
+        int done = handle->engine->embed(handle->model, space.data, space.pool, handle->threads, audio, n, at_start,
+                                         frames, grid, n_grid, hop_ms, out);
+        std::lock_guard<std::mutex> lock(handle->mutex);
+        handle->spare.push_back(space);
+        return !done;
+    } catch (...) {  // memory or threads ran out
+        return 1;
+    }
+}
+
+// 1 where every number is finite.
+int hd_finite(const float* x, long n) {
+    float sum[16] = {0};
+    long i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int l = 0; l < 16; l++) sum[l] += x[i + l] * 0.0f;  // NaN for what is not finite
+    for (; i < n; i++) sum[0] += x[i] * 0.0f;
+    for (int l = 1; l < 16; l++) sum[0] += sum[l];
+    return sum[0] == 0.0f;
+}
+#pragma GCC visibility pop
+}

@@ -1,0 +1,258 @@
+// One chunk of one sound: samples to a scene embedding, or to embeddings around given times.
+#pragma once
+#include "mobilenet.h"
+#include "pool.h"
+
+namespace {
+
+// Buffers of one call, kept between calls: fresh memory has to be cleared by the system at every page.
+struct Arena {
+    float* data = 0;
+    long size = 0, used = 0;
+
+    void reserve(long n) {
+        if (n > size) free(data), data = floats(n), size = n;
+        used = 0;
+    }
+    float* take(long n) {
+        float* here = data + used;
+        used += (n + 15) / 16 * 16;
+        return here;
+    }
+};
+
+struct Workspace {
+    Arena shared, own[HD_MAX_THREADS];
+};
+
+struct Sequence {  // a tap over time
+    const float* data = 0;
+    long steps = 0;
+    int channels = 0, stride = 1;
+    const float* weight = 0;
+};
+
+struct Call {
+    const Model& m;
+    Workspace& space;
+    hd_pool* pool;
+    int threads;
+    long frames;
+    float *logmel, *power, *logs, *merged;  // the last two: of merged bands, or the first two again
+    Picture picture;
+    Sequence taps[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
+
+    template <typename F>
+    void parallel(long tasks, F body) {
+        struct Both {
+            F& body;
+            static void run(void* self, long task, int thread) { ((Both*)self)->body(task, thread); }
+        } both = {body};
+        hd_pool_run(pool, tasks, Both::run, &both);
+    }
+};
+
+inline long round_up(long n) { return (n + 15) / 16 * 16; }
+
+// Floats of `shared` that a call needs, generously.
+inline long shared_floats(const Model& m, long samples, long frames) {
+    const long bins = total_bins(m.merging, frames);
+    long total = 3 * (samples + 2) + signal_length(m.front, frames) + FFT_SIZE;
+    total += frames * (2L * m.front.n_mels + 2 * m.merging.bands);
+    total += (bins + 3) * picture_pitch(m.merging) + 8 * bins;
+    long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
+    total += steps * width * m.stem.channels + steps * m.stem.channels;
+    for (int i = 0; i < m.n_blocks; i++) {
+        const Block& b = m.blocks[i];
+        if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
+        total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
+        total += steps * (b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
+        total += (long)b.project.in * b.project.out + (4 + steps) * (long)b.depthwise.channels;
+        total += 16 * 16;
+    }
+    if (m.has_last) total += steps * width * (long)m.last.out + steps * m.last.out;
+    return total + 4096;
+}
+
+inline long own_floats(const Model& m) {
+    const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
+    long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
+    int w = (m.merging.bands + 1) / 2;
+    for (int i = 0; i < m.n_blocks; i++) {
+        const long rows = stretch_of(m.blocks[i], w);
+        long need = padded_floats(m.blocks[i], w, rows) + rows * w * (long)m.blocks[i].depthwise.channels + 128;
+        most = need > most ? need : most;
+        if (m.blocks[i].depthwise.stride == 2) w = half_up(w);
+    }
+    return most;
+}
+
+inline MergeScratch merge_scratch(const Merging& m, Arena& arena) {
+    const long n = m.block_frames, w = m.width ? m.width : 8;
+    arena.used = 0;
+    MergeScratch s;
+    s.ranked = (double*)arena.take(4 * n), s.score = (double*)arena.take(2 * n), s.cum = (double*)arena.take(2 * n);
+    s.h = arena.take(n * w), s.mixed = arena.take(n * w), s.raw = arena.take(n), s.sums = arena.take(3 * m.bands);
+    return s;
+}
+
+inline void run_picture(Call& call, const float* audio, long n, bool at_start) {
+    const Model& m = call.m;
+    Arena& arena = call.space.shared;
+    const long frames = call.frames;
+    float* products = arena.take(2 * (n + 2));
+    Signal signal = emphasise(m.front, audio, n, at_start, frames, products,
+                              arena.take((n > signal_length(m.front, frames) ? n : signal_length(m.front, frames)) + 64));
+    call.logmel = call.logs = arena.take(frames * m.front.n_mels);
+    call.power = call.merged = arena.take(frames * m.front.n_mels);
+    const bool merge = m.merging.bands != m.front.n_mels;
+    if (merge) call.logs = arena.take(frames * m.merging.bands), call.merged = arena.take(frames * m.merging.bands);
+    const long piece = 40;  // frames; a multiple of the lanes
+    call.parallel((frames + piece - 1) / piece, [&](long task, int) {
+        long first = task * piece, last = first + piece < frames ? first + piece : frames;
+        log_mel(m.front, signal, first, last, call.logmel, call.power);
+        if (merge)
+            merge_bands(m.merging, m.front.n_mels, last - first, call.power + first * m.front.n_mels,
+                        call.logs + first * m.merging.bands, call.merged + first * m.merging.bands);
+    });
+}
+
+inline void run_merging(Call& call) {
+    const Merging& m = call.m.merging;
+    Arena& arena = call.space.shared;
+    Picture& p = call.picture;
+    const long pitch = picture_pitch(m), size = m.block_frames, blocks = (call.frames + size - 1) / size;
+    p.bins = total_bins(m, call.frames);
+    p.data = arena.take((p.bins + 2 + p.bins % 2) * pitch);
+    p.weight = arena.take(p.bins), p.times_ms = (double*)arena.take(2 * p.bins);
+    memset(p.data, 0, pitch * sizeof(float));
+    memset(p.data + (p.bins + 1) * pitch, 0, (1 + p.bins % 2) * pitch * sizeof(float));
+    call.parallel(blocks, [&](long block, int thread) {
+        MergeScratch s = merge_scratch(m, call.space.own[thread]);
+        long start = block * size, n = start + size < call.frames ? size : call.frames - start;
+        merge_block(m, call.m.front, call.logs, call.merged, start, n, block * bins_of(m, size), s, p);
+    });
+}
+
+inline void keep_tap(Call& call, Sequence& tap, const Map& map, int stride, const float* weight) {
+    float* mean = call.space.shared.take(map.steps * map.channels);
+    frequency_mean(map, mean);
+    tap.data = mean, tap.steps = map.steps, tap.channels = map.channels, tap.stride = stride, tap.weight = weight;
+}
+
+inline void keep_squeezed(Call& call, const Block& b, Sequence& tap, const Map& opened, int stride,
+                          const float* weight) {
+    Sequence mean;
+    keep_tap(call, mean, opened, stride, weight);
+    float* out = call.space.shared.take(opened.steps * b.squeeze.out);
+    Rows from = {(float*)mean.data, b.squeeze.in, 1, b.squeeze.in}, to = {out, b.squeeze.out, 1, b.squeeze.out};
+    gemm(from, opened.steps, b.squeeze.in, b.squeeze.packed, to, b.squeeze.out, NONE, {b.squeeze.bias, 0});
+    tap = mean, tap.data = out, tap.channels = b.squeeze.out;
+}
+
+// Steps of time shared out: one span for a single thread, several for more.
+struct Spans {
+    long steps, each, count;
+};
+
+inline Spans spans_of(const Call& call, long steps, long rows) {
+    long parts = call.pool ? 3L * call.threads : 1, each = (steps + parts - 1) / parts;
+    each = each < rows && call.pool ? (rows < 8 ? rows : 8) > each ? (rows < 8 ? rows : 8) : each : each;
+    return {steps, each, (steps + each - 1) / each};
+}
+
+// A block with squeeze-and-excitation needs the mean over the whole clip between convolution and projection.
+inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out, const float* weight, Map& opened) {
+    Arena& arena = call.space.shared;
+    const int c = b.depthwise.channels;
+    const long rows = stretch_of(b, in.width);
+    const Spans spans = spans_of(call, out.steps, rows);
+    opened = {arena.take(out.steps * out.width * c), out.steps, out.width, c};
+    float* sums = arena.take(spans.count * c);
+    memset(sums, 0, spans.count * c * sizeof(float));
+    float total = 0;
+    for (long t = 0; t < out.steps; t++) total += weight[t];
+    const float share = 1.0f / ((total > 1e-6f ? total : 1e-6f) * out.width);
+    call.parallel(spans.count, [&](long span, int thread) {
+        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        Arena& own = call.space.own[thread];
+        own.used = 0;
+        open_span(
+            b, in, t0, t1, rows, own.take(padded_floats(b, in.width, rows)),
+            [&](long u0, long u1) { return Map{opened.row(u0), u1 - u0, out.width, c}; },
+            [&](const Map& part, long u0, long u1) {
+                for (long t = u0; t < u1; t++) add_step(part, t - u0, weight[t] * share, sums + span * c);
+            });
+    });
+    for (long span = 1; span < spans.count; span++)
+        for (int i = 0; i < c; i += LANES) store(sums + i, load(sums + i) + load(sums + span * c + i));
+    float* packed = arena.take((long)b.project.in * b.project.out);
+    gated(b, sums, arena.take(b.squeeze.out + c), packed);
+    call.parallel(spans.count, [&](long span, int) {
+        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        project(b, packed, {opened.row(t0), t1 - t0, out.width, c}, b.residual ? &in : 0, t0, t1, out);
+    });
+}
+
+inline void run_plain(Call& call, const Block& b, const Map& in, const Map& out) {
+    const int c = b.depthwise.channels;
+    const long rows = stretch_of(b, in.width);
+    const Spans spans = spans_of(call, out.steps, rows);
+    call.parallel(spans.count, [&](long span, int thread) {
+        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        Arena& own = call.space.own[thread];
+        own.used = 0;
+        float *padded = own.take(padded_floats(b, in.width, rows)), *between = own.take(rows * out.width * (long)c);
+        open_span(
+            b, in, t0, t1, rows, padded, [&](long u0, long u1) { return Map{between, u1 - u0, out.width, c}; },
+            [&](const Map& part, long u0, long u1) {
+                project(b, b.project.packed, part, b.residual ? &in : 0, u0, u1, out);
+            });
+    });
+}
+
+inline const float* copy_weight(Call& call, const float* weight, long n) {
+    float* out = call.space.shared.take(n);
+    memcpy(out, weight, n * sizeof(float));
+    return out;
+}
+
+inline void run_backbone(Call& call) {
+    const Model& m = call.m;
+    Arena& arena = call.space.shared;
+    long steps = half_up(call.picture.bins);
+    int width = half_up(m.merging.bands), stride = 2;
+    float* weight = (float*)copy_weight(call, call.picture.weight, call.picture.bins);
+    halve_weights(weight, call.picture.bins);
+    Map x = {arena.take(steps * width * m.stem.channels), steps, width, m.stem.channels};
+    call.parallel((steps + 15) / 16, [&](long task, int) {
+        run_stem(m.stem, m.merging, call.picture, x, task * 16, task * 16 + 16 < steps ? task * 16 + 16 : steps);
+    });
+    if (m.wants(BLOCK)) keep_tap(call, call.taps[0], x, stride, copy_weight(call, weight, steps));
+    for (int i = 1; i <= m.last_needed; i++) {
+        const Block& b = m.blocks[i - 1];
+        if (b.depthwise.stride == 2) {
+            halve_weights(weight, steps);
+            steps = half_up(steps), width = half_up(width), stride *= 2;
+        }
+        Map out = {arena.take(steps * width * b.project.out), steps, width, b.project.out}, opened = {0, 0, 0, 0};
+        if (b.has_se) run_gated(call, b, x, out, weight, opened);
+        else run_plain(call, b, x, out);
+        const bool block = m.wants(BLOCK + i), se = m.wants(SE + i);
+        const float* kept = block || se ? copy_weight(call, weight, steps) : 0;
+        if (se) keep_squeezed(call, b, call.squeezed[i], opened, stride, kept);
+        if (block) keep_tap(call, call.taps[i], out, stride, kept);
+        x = out;
+    }
+    if (m.last_needed == m.n_blocks && (m.wants(LAST) || m.wants(HIDDEN) || m.wants(LOGITS))) {
+        Map out = {arena.take(steps * width * (long)m.last.out), steps, width, m.last.out};
+        call.parallel((steps + 7) / 8, [&](long task, int) {
+            long t0 = task * 8, t1 = t0 + 8 < steps ? t0 + 8 : steps;
+            gemm(x.rows(t0), t1 - t0, m.last.in, m.last.packed, out.rows(t0), m.last.out, HARDSWISH,
+                 {m.last.bias, 0});
+        });
+        keep_tap(call, call.last, out, stride, copy_weight(call, weight, steps));
+    }
+}
+
+}  // namespace

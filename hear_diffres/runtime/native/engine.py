@@ -1,0 +1,174 @@
+"""The compiled engine through ctypes, and the file it reads."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = 1  # of the numbers in a `Program`; raised when older engines could not read them
+LANES = 8  # widths of layers are multiples of it
+_MAGIC = b"HEARDIFF"
+
+
+class NativeFileError(Exception):
+    """What is wrong with a file; without its name."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model as the engine takes it: `native/model.h` tells the order.
+
+    Attributes:
+        plan: int64, sizes and choices.
+        weights: float32.
+    """
+
+    plan: np.ndarray
+    weights: np.ndarray
+
+    def save(self, path: Path, strings: dict[str, str]) -> None:
+        """Write with a file's metadata: magic, length of a JSON head, the head, the plan, the weights."""
+        head = json.dumps({"strings": strings, "plan": len(self.plan), "weights": len(self.weights)}).encode()
+        head += b" " * (-len(head) % 64)
+        with path.open("wb") as file:
+            file.write(_MAGIC + len(head).to_bytes(8, "little") + head)
+            file.write(self.plan.astype("<i8").tobytes())
+            file.write(self.weights.astype("<f4").tobytes())
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Program, dict[str, str]]:
+        """From a file, with its metadata.
+
+        Raises:
+            NativeFileError: not such a file, or cut short.
+        """
+        with path.open("rb") as file:
+            start = file.read(16)
+            if start[:8] != _MAGIC or len(start) < 16:
+                raise NativeFileError("not a file of the compiled engine")
+            size = int.from_bytes(start[8:], "little")
+            left = os.fstat(file.fileno()).st_size - 16
+            try:
+                if size > left:
+                    raise ValueError("its head is cut short")
+                head = json.loads(file.read(size))
+                strings = {str(key): str(value) for key, value in head["strings"].items()}
+                counts = int(head["plan"]), int(head["weights"])
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise NativeFileError(f"its head cannot be read ({error})") from error
+            if min(counts) < 0 or left - size != 8 * counts[0] + 4 * counts[1]:
+                raise NativeFileError(f"{left - size} bytes where its head says {8 * counts[0] + 4 * counts[1]}")
+            plan = np.frombuffer(file.read(8 * counts[0]), "<i8")
+            return cls(plan, np.frombuffer(file.read(), "<f4")), strings
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    folder = Path(__file__).parent
+    found = [path for suffix in EXTENSION_SUFFIXES for path in [folder / f"_engine{suffix}"] if path.is_file()]
+    if not found:
+        raise ImportError("the engine is not compiled: install the package where there is a C++ compiler (g++ or clang)")
+    library = ctypes.CDLL(str(found[0]))
+    handle, ints, reals = ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_float)
+    long, number, double = ctypes.c_long, ctypes.c_int, ctypes.c_double
+    library.hd_open.argtypes, library.hd_open.restype = [ints, long, reals, long, number, number], handle
+    library.hd_close.argtypes, library.hd_close.restype = [handle], None
+    library.hd_size.argtypes, library.hd_size.restype = [handle], long
+    library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals]
+    library.hd_finite.argtypes = [reals, long]
+    library.hd_variant.argtypes, library.hd_variant.restype = [number], ctypes.c_char_p
+    return library
+
+
+def why_not() -> str:
+    """Why the engine cannot be used here; empty where it can."""
+    try:
+        _library()
+    except (ImportError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def available() -> bool:
+    """Whether the engine was compiled when the package was installed."""
+    return not why_not()
+
+
+def all_finite(audio: np.ndarray) -> bool:
+    """Whether contiguous float32 `audio` holds neither NaN nor infinity, ten times as fast as numpy says it."""
+    return bool(_library().hd_finite(_floats(audio), audio.size))
+
+
+def _floats(array: np.ndarray) -> ctypes._Pointer[ctypes.c_float]:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+
+
+class NativeEngine:
+    """A model in the compiled engine; may be called from several threads at once.
+
+    Args:
+        program: the model.
+        threads: that share out the work of a call.
+        portable: use the code for any processor, also where this one has AVX2.
+
+    Attributes:
+        variant: "AVX2" or "generic".
+        size: length of a vector.
+
+    Raises:
+        ImportError: the engine was not compiled.
+        NativeFileError: the arrays make no model that this engine knows.
+    """
+
+    def __init__(self, program: Program, threads: int = 1, portable: bool = False):
+        self._library = _library()
+        plan, weights = np.ascontiguousarray(program.plan, np.int64), np.ascontiguousarray(program.weights, np.float32)
+        self._handle = self._library.hd_open(
+            plan.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(plan), _floats(weights), len(weights), threads,
+            int(portable),
+        )  # fmt: skip
+        if not self._handle:
+            raise NativeFileError("its numbers make no model of this engine's format")
+        self.variant: str = self._library.hd_variant(int(portable)).decode()
+        self.size: int = self._library.hd_size(self._handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.hd_close(self._handle)
+            self._handle = None
+
+    def embed(
+        self, audio: np.ndarray, n_frames: int, at_start: bool, grid: np.ndarray | None = None, hop_ms: float = 50.0
+    ) -> np.ndarray:
+        """One chunk of one sound.
+
+        Args:
+            audio: `[n]` float32, the samples that the chunk's frames need, context included; finite.
+            n_frames: frames in the chunk.
+            at_start: the samples begin with the sound's.
+            grid: `[G]` milliseconds from the chunk's first frame; None for a scene embedding.
+            hop_ms: width of the window around each time.
+
+        Returns:
+            `[size]` or, where a grid is given, `[G, size]`.
+
+        Raises:
+            MemoryError: not enough of it.
+        """
+        audio = np.ascontiguousarray(audio, np.float32)
+        times = None if grid is None else np.ascontiguousarray(grid, np.float32)
+        out = np.empty(self.size if times is None else (len(times), self.size), np.float32)
+        failed = self._library.hd_embed(
+            self._handle, _floats(audio), audio.size, int(at_start), n_frames, None if times is None else _floats(times),
+            0 if times is None else len(times), hop_ms, _floats(out),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
+        return out

@@ -1,0 +1,36 @@
+"""How the engine is compiled; both distributions' setup.py run this file without importing the package."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from setuptools import Extension
+
+SOURCES = ("api.cpp", "generic.cpp", "avx2.cpp")
+HEADERS = (
+    "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "model.h", "logmel.h", "merging.h", "mobilenet.h",
+    "embed.h", "vectors.h",
+)  # fmt: skip
+FLAGS = ("-std=gnu++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi", "-pthread")
+
+
+def extension(name: str, folder: str) -> Extension:
+    """For `setup(ext_modules=[...])`; where there is no compiler the package installs without.
+
+    Args:
+        name: of the module; it is a plain library, loaded by ctypes.
+        folder: of the C++ files, relative to setup.py, with slashes.
+    """
+    from setuptools import Extension
+
+    return Extension(
+        name,
+        [f"{folder}/{source}" for source in SOURCES],
+        depends=[f"{folder}/{header}" for header in HEADERS],
+        extra_compile_args=list(FLAGS) if os.name == "posix" else [],
+        extra_link_args=["-pthread"] if os.name == "posix" else [],
+        language="c++",
+        optional=True,
+    )

@@ -1,0 +1,110 @@
+// Samples to log-mel, frame by frame eight at a time; hear_diffres/frontend/logmel.py says what it is.
+#pragma once
+#include "model.h"
+
+namespace {
+
+const float SAFE_PEAK = 65536.0f;  // above it a sound is divided by its peak before the FFT, as in frontend/stft.py
+
+// The emphasised signal under `n_frames` frames (and `skip` before them), mirrored at its ends.
+struct Signal {
+    float* data;  // from the first sample of the first frame that is wanted
+    float scale;
+};
+
+inline long mirrored(long i, long n) {
+    if (n == 1) return 0;
+    long period = 2 * (n - 1);
+    i %= period;
+    if (i < 0) i += period;
+    return i < n ? i : period - i;
+}
+
+inline float peak_of(const float* x, long n) {
+    v8 top = splat(0.0f);
+    long i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        v8 a = load(x + i);
+        top = max8(top, max8(a, -a));
+    }
+    float peak = 0;
+    for (int l = 0; l < LANES; l++) peak = top[l] > peak ? top[l] : peak;
+    for (; i < n; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
+    return peak;
+}
+
+// Samples needed in `data`, `FFT_SIZE` more than that must be there.
+inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames - 1) * f.hop + FFT_SIZE; }
+
+inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_start, long n_frames, float* products,
+                        float* data) {
+    float pair[2] = {n > 0 ? audio[0] : 0.0f, n > 1 ? audio[1] : 0.0f};
+    if (n < 2) audio = pair, n = 2;  // emphasis takes one sample
+    Signal out = {data, 1.0f};
+    float peak = peak_of(audio, n);
+    if (peak > SAFE_PEAK) {
+        out.scale = peak;
+        for (long i = 0; i < n; i++) data[i] = audio[i] / peak;
+        memcpy(products + n, data, n * sizeof(float));
+        audio = products + n;
+    }
+    // Rounded twice, as EfficientAT does: in a loop of its own, so that no compiler makes one operation of both.
+    for (long i = 0; i < n - 1; i++) products[i] = audio[i] * -f.preemphasis;
+    for (long i = 0; i < n - 1; i++) products[i] += audio[i + 1];
+    long start = at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, end = start + signal_length(f, n_frames);
+    long m = n - 1, inner0 = start < 0 ? 0 : start, inner1 = end < m ? end : m;
+    if (inner1 < inner0) inner1 = inner0;
+    for (long i = start; i < (inner0 < end ? inner0 : end); i++) data[i - start] = products[mirrored(i, m)];
+    if (inner1 > inner0) memcpy(data + inner0 - start, products + inner0, (inner1 - inner0) * sizeof(float));
+    for (long i = inner1 > start ? inner1 : start; i < end; i++) data[i - start] = products[mirrored(i, m)];
+    return out;
+}
+
+// Frames [first, last) of the signal; log-mel [frame][n_mels], and its power beside it.
+inline void log_mel(const FrontEnd& f, const Signal& signal, long first, long last, float* logmel, float* power) {
+    v8 spectrum[HALF + 1];
+    Complex8 z[HALF];
+    float least = f.floor / signal.scale / signal.scale;
+    v8 floor = splat(least > 1.17549435e-38f ? least : 1.17549435e-38f);
+    v8 back = splat(2 * logf(signal.scale));
+    for (long t = first; t < last; t += LANES) {
+        const float* rows[LANES];
+        for (int l = 0; l < LANES; l++) rows[l] = signal.data + (t + l < last ? t + l : last - 1) * f.hop;
+        memset((void*)z, 0, f.lo / 2 * sizeof(Complex8));
+        memset((void*)(z + f.hi / 2), 0, (HALF - f.hi / 2) * sizeof(Complex8));
+        for (int i = f.lo; i < f.hi; i += LANES) {
+            v8 x[LANES];
+            for (int l = 0; l < LANES; l++) x[l] = load(rows[l] + i);
+            transpose8(x);
+            for (int l = 0; l < LANES; l += 2)
+                z[(i + l) / 2] = {x[l] * splat(f.window[i + l]), x[l + 1] * splat(f.window[i + l + 1])};
+        }
+        power_spectrum(f.twiddles, z, spectrum, f.n_bins);
+        const float* weight = f.bank;
+        for (int b = 0; b < f.n_mels; b += LANES) {
+            v8 logs[LANES], powers[LANES];
+            for (int j = 0; j < LANES; j++) {
+                const v8* bin = spectrum + f.first[b + j];
+                v8 a = splat(0.0f), c = splat(0.0f);
+                int n = f.count[b + j], i = 0;
+                for (; i + 2 <= n; i += 2) {
+                    a = fma8(bin[i], splat(weight[i]), a);
+                    c = fma8(bin[i + 1], splat(weight[i + 1]), c);
+                }
+                if (i < n) a = fma8(bin[i], splat(weight[i]), a);
+                weight += n;
+                powers[j] = a + c + floor;
+                logs[j] = log8(powers[j]) + back;
+            }
+            transpose8(logs), transpose8(powers);
+            for (int l = 0; l < LANES && t + l < last; l++) {
+                store(logmel + (t + l) * f.n_mels + b, logs[l]);
+                store(power + (t + l) * f.n_mels + b, powers[l]);
+            }
+        }
+    }
+    if (signal.scale != 1.0f)
+        for (long i = first * f.n_mels; i < last * f.n_mels; i++) power[i] = expf(logmel[i] < 80 ? logmel[i] : 80.0f);
+}
+
+}  // namespace

@@ -1,0 +1,186 @@
+// DiffRes on blocks of frames: score, share out, merge; hear_diffres/compression/ says what each step is.
+#pragma once
+#include "logmel.h"
+
+namespace {
+
+const float EPSILON = 1e-12f, LEAST_IMPORTANCE = 1e-4f;
+
+// What the backbone sees, channels last: `bins` rows of (bands + 2) pixels of 3 channels, borders 0, a row of zeros
+// before the first and after the last.
+struct Picture {
+    float* data;
+    long bins;
+    float* weight;     // frames in each bin
+    double* times_ms;  // centres of the bins
+};
+
+inline long picture_pitch(const Merging& m) { return (long)(m.bands + 2) * 3; }
+
+inline long bins_of(const Merging& m, long frames) {
+    if (m.keep == 1.0) return frames;
+    long bins = (long)floor((double)frames * m.keep + 1e-9);
+    return bins < 1 ? 1 : bins > frames ? frames : bins;
+}
+
+inline long total_bins(const Merging& m, long frames) {
+    long full = frames / m.block_frames, rest = frames % m.block_frames;
+    return full * bins_of(m, m.block_frames) + (rest ? bins_of(m, rest) : 0);
+}
+
+// Neighbouring bands' mean power, in place of the picture of all bands.
+inline void merge_bands(const Merging& m, int n_mels, long frames, const float* power, float* logs, float* merged) {
+    int group = n_mels / m.bands;
+    for (long i = 0; i < frames * m.bands; i++) {
+        float s = 0;
+        for (int g = 0; g < group; g++) s += power[i * group + g];
+        merged[i] = s / group + EPSILON;
+    }
+    for (long i = 0; i < frames * m.bands; i += LANES) store(logs + i, log8(load(merged + i)));
+}
+
+// Importance of the frames of one block, `[n]`, from its log-mel `[n][bands]`. `h` and `mixed` hold n x width floats.
+inline void importance(const Merging& m, const float* logmel, long n, float* h, float* mixed, float* out) {
+    if (!m.width) {
+        for (long t = 0; t < n; t++) out[t] = 0.5f;
+        return;
+    }
+    const int w = m.width;
+    Rows from = {(float*)logmel, m.bands, 1, m.bands}, hidden = {h, w, 1, w}, between = {mixed, w, 1, w};
+    gemm(from, n, m.bands, m.reduce.packed, hidden, w, HARDSWISH, {m.reduce.bias, 0});
+    for (int layer = 0; layer < 2; layer++) {
+        int step = layer ? 4 : 1;
+        const float* taps = m.taps + layer * 5 * w;
+        for (long t = 0; t < n; t++)
+            for (int c = 0; c < w; c += LANES) {
+                v8 s = splat(0.0f);
+                for (int k = 0; k < 5; k++) {
+                    long near = t + (k - 2) * step;
+                    if (near >= 0 && near < n) s = fma8(load(h + near * w + c), load(taps + k * w + c), s);
+                }
+                store(mixed + t * w + c, s);
+            }
+        gemm(between, n, w, m.mix[layer].packed, hidden, w, HARDSWISH, {m.mix[layer].bias, h});
+    }
+    for (long t = 0; t < n; t++) {
+        v8 s = splat(0.0f);
+        for (int c = 0; c < w; c += LANES) s = fma8(load(h + t * w + c), load(m.score + c), s);
+        out[t] = 1.0f / (1.0f + expf(-(sum(s) + m.score[w])));
+    }
+}
+
+static int descending(const void* a, const void* b) {
+    double x = *(const double*)a, y = *(const double*)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+// Importances to scores that sum to `bins`, none above 1: compression/scores.py. `ranked` holds 2 n numbers.
+inline void water_filling(const float* p, long n, long bins, double* ranked, double* score) {
+    double* rest = ranked + n;
+    for (long t = 0; t < n; t++) score[t] = ranked[t] = p[t] > LEAST_IMPORTANCE ? p[t] : LEAST_IMPORTANCE;
+    qsort(ranked, n, sizeof(double), descending);
+    double tail = 0;
+    for (long t = n; t-- > 0;) rest[t] = tail += ranked[t];
+    long full = 0;
+    while (full < n && (double)(bins - full) * ranked[full] >= rest[full]) full++;
+    double least = full ? ranked[full - 1] : INFINITY;  // of those that are capped
+    long above = 0;
+    for (long t = 0; t < n; t++) above += score[t] > least;
+    long ties = full - above;  // equal ones are capped in order, as many as there were
+    double total = 0;
+    for (long t = 0; t < n; t++) {
+        bool capped = score[t] > least || (score[t] == least && ties-- > 0);
+        if (capped) score[t] = -1;
+        else total += score[t];
+    }
+    double scale = (double)(bins - full) / (total > 0 ? total : 1.0);
+    for (long t = 0; t < n; t++) score[t] = score[t] < 0 ? 1.0 : fmin(1.0, scale * score[t]);
+}
+
+struct MergeScratch {
+    float *h, *mixed, *raw, *sums;  // sums: 3 bands of the largest, the mean and the code of a bin
+    double *ranked, *score, *cum;
+};
+
+inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, const float* largest, const float* code,
+                    float* row) {
+    const v8 inverse = splat((float)(1.0 / m.keep)), shift = splat(f.shift), scale = splat(1.0f / f.scale);
+    for (int b = 0; b < m.bands; b += LANES) {
+        v8 average = (log8(load(mean + b) + EPSILON) + shift) * scale;
+        v8 most = (log8(load(largest + b) * inverse + EPSILON) + shift) * scale;
+        v8 place = load(code + b);
+        for (int l = 0; l < LANES; l++) {
+            float* pixel = row + 3 + (b + l) * 3;
+            pixel[0] = average[l], pixel[1] = most[l], pixel[2] = place[l];
+        }
+    }
+}
+
+inline void clear_borders(const Merging& m, float* row) {
+    for (int c = 0; c < 3; c++) row[c] = row[(m.bands + 1) * 3 + c] = 0;
+}
+
+// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on.
+inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, long start, long n,
+                        long bin, const MergeScratch& s, Picture& out) {
+    const long pitch = picture_pitch(m), bins = bins_of(m, n);
+    float* row = out.data + (bin + 1) * pitch;
+    logmel += start * m.bands, power += start * m.bands;
+    if (m.keep == 1.0) {
+        for (long t = 0; t < n; t++, row += pitch) {
+            for (int b = 0; b < m.bands; b++) {
+                float x = (logmel[t * m.bands + b] + f.shift) / f.scale;
+                row[3 + b * 3] = row[4 + b * 3] = x, row[5 + b * 3] = m.code[t * m.bands + b];
+            }
+            clear_borders(m, row);
+            out.weight[bin + t] = 1, out.times_ms[bin + t] = (float)((start + t) * m.frame_ms);
+        }
+        return;
+    }
+    importance(m, logmel, n, s.h, s.mixed, s.raw);
+    water_filling(s.raw, n, bins, s.ranked, s.score);
+    double running = 0;
+    for (long t = 0; t < n; t++) s.cum[t] = running += s.score[t];
+    float *mean = s.sums, *largest = mean + m.bands, *code = largest + m.bands;
+    memset(mean, 0, 3 * m.bands * sizeof(float));
+    float mass = 0, moment = 0;
+    long current = 0;
+    double ended = 0;  // where the last bin ended, in frames
+
+    auto add = [&](long t, float share) {
+        const v8 w = splat(share);
+        for (int b = 0; b < m.bands; b += LANES) {
+            v8 x = load(power + t * m.bands + b) * w;
+            store(mean + b, load(mean + b) + x);
+            store(largest + b, max8(load(largest + b), x));
+            store(code + b, fma8(load(m.code + t * m.bands + b), w, load(code + b)));
+        }
+        mass += share, moment += share * t;
+    };
+    auto close = [&](long t) {  // the bin's right edge lies in frame t
+        put_bin(m, f, mean, largest, code, row);
+        clear_borders(m, row);
+        double centre = mass > 0 ? moment / mass : n - 1.0;
+        out.times_ms[bin + current] = (float)((float)centre * (float)m.frame_ms) + (float)(start * m.frame_ms);
+        double from = t ? s.cum[t - 1] : 0, score = s.cum[t] - from, part = (current + 1 - from) / fmax(score, 1e-9);
+        double passed = fmin(t + fmin(fmax(part, 0), 1), (double)n);
+        out.weight[bin + current] = (float)fmax(passed - ended, 0);
+        ended = passed, current++, row += pitch, mass = moment = 0;
+        memset(mean, 0, 3 * m.bands * sizeof(float));
+    };
+    for (long t = 0; t < n; t++) {
+        double from = t ? s.cum[t - 1] : 0, to = s.cum[t];
+        long first = (long)floor(from);
+        first = first < bins - 1 ? first : bins - 1;
+        while (current < first) close(t ? t - 1 : 0);
+        double edge = first + 1;
+        add(t, (float)fmax(0, fmin(to, edge) - from));
+        if (to > edge && first + 1 < bins) {
+            close(t);
+            add(t, (float)fmin(to - edge, 1));
+        }
+    }
+    while (current < bins) close(n - 1);
+}
+
+}  // namespace

@@ -1,0 +1,210 @@
+// The backbone, channels last, time before frequency. A block runs over stretches of time: expanded rows, the
+// depthwise convolution and the projection of a stretch stay in the cache.
+#pragma once
+#include "merging.h"
+
+namespace {
+
+const long STRETCH_FLOATS = 40000;  // of the expanded rows of a stretch
+
+struct Map {
+    float* data;
+    long steps;  // of time
+    int width;   // of frequency
+    int channels;
+
+    long pixels() const { return steps * width; }
+    float* row(long t) const { return data + t * width * channels; }
+    Rows rows() const { return {data, (long)width * channels, width, channels}; }
+    Rows rows(long t) const { return {row(t), (long)width * channels, width, channels}; }
+};
+
+inline long half_up(long n) { return (n + 1) / 2; }
+
+// `n` pixels of one row of a convolution over `kernel` rows of padded pixels, eight channels.
+template <int N, int K, int S, int ACT>
+inline void depthwise_tile(const float* const* rows, long from, const float* weight, const float* bias, int channels,
+                           float* out, int out_pitch) {
+    v8 acc[N];
+    for (int i = 0; i < N; i++) acc[i] = load(bias);
+    for (int ky = 0; ky < K; ky++) {
+        const float* x = rows[ky] + from;
+        for (int kx = 0; kx < K; kx++, weight += channels) {
+            v8 w = load(weight);
+            for (int i = 0; i < N; i++) acc[i] = fma8(load(x + (i * S + kx) * (long)channels), w, acc[i]);
+        }
+    }
+    for (int i = 0; i < N; i++) store(out + i * (long)out_pitch, activate<ACT>(acc[i]));
+}
+
+template <int K, int S, int ACT>
+inline void depthwise_row(const Taps& d, const float* const* rows, int width, float* out) {
+    const int c = d.channels;
+    for (int at = 0; at < c; at += LANES) {
+        const float* shifted[K];
+        for (int ky = 0; ky < K; ky++) shifted[ky] = rows[ky] + at;
+        int w = 0;
+        for (; w + 8 <= width; w += 8)
+            depthwise_tile<8, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
+        for (; w + 4 <= width; w += 4)
+            depthwise_tile<4, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
+        for (; w < width; w++)
+            depthwise_tile<1, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
+    }
+}
+
+inline void depthwise(const Taps& d, const float* const* rows, int width, float* out) {
+    if (d.kernel == 3 && d.stride == 1 && d.act == RELU) depthwise_row<3, 1, RELU>(d, rows, width, out);
+    else if (d.kernel == 3 && d.stride == 2 && d.act == RELU) depthwise_row<3, 2, RELU>(d, rows, width, out);
+    else if (d.kernel == 5 && d.stride == 1 && d.act == RELU) depthwise_row<5, 1, RELU>(d, rows, width, out);
+    else if (d.kernel == 5 && d.stride == 2 && d.act == RELU) depthwise_row<5, 2, RELU>(d, rows, width, out);
+    else if (d.kernel == 3 && d.stride == 1) depthwise_row<3, 1, HARDSWISH>(d, rows, width, out);
+    else if (d.kernel == 3 && d.stride == 2) depthwise_row<3, 2, HARDSWISH>(d, rows, width, out);
+    else if (d.kernel == 5 && d.stride == 1) depthwise_row<5, 1, HARDSWISH>(d, rows, width, out);
+    else depthwise_row<5, 2, HARDSWISH>(d, rows, width, out);
+}
+
+// The stem: three channels in, 3 x 3, every second pixel of every second row.
+template <int N>
+inline void stem_tile(const Taps& s, const float* const rows[3], float* out) {
+    for (int c = 0; c < s.channels; c += LANES) {
+        v8 acc[N];
+        const float* weight = s.weight + c;
+        for (int i = 0; i < N; i++) acc[i] = load(s.bias + c);
+        for (int ky = 0; ky < 3; ky++)
+            for (int k = 0; k < 9; k++, weight += s.channels) {
+                v8 w = load(weight);
+                for (int i = 0; i < N; i++) acc[i] = fma8(splat(rows[ky][i * 6 + k]), w, acc[i]);
+            }
+        for (int i = 0; i < N; i++) store(out + i * (long)s.channels + c, activate<HARDSWISH>(acc[i]));
+    }
+}
+
+inline void run_stem(const Taps& s, const Merging& m, const Picture& in, const Map& out, long t0, long t1) {
+    const long pitch = picture_pitch(m);
+    for (long t = t0; t < t1; t++) {
+        const float* top = in.data + 2 * t * pitch;  // the row of zeros before the first stands at 0
+        int w = 0;
+        for (; w + 4 <= out.width; w += 4) {
+            const float* rows[3] = {top + w * 6, top + pitch + w * 6, top + 2 * pitch + w * 6};
+            stem_tile<4>(s, rows, out.row(t) + (long)w * s.channels);
+        }
+        for (; w < out.width; w++) {
+            const float* rows[3] = {top + w * 6, top + pitch + w * 6, top + 2 * pitch + w * 6};
+            stem_tile<1>(s, rows, out.row(t) + (long)w * s.channels);
+        }
+    }
+}
+
+// Rows of time that a stretch takes at once.
+inline long stretch_of(const Block& b, int width) {
+    long per_row = (long)(width + b.depthwise.kernel - 1) * b.depthwise.channels * b.depthwise.stride;
+    long rows = STRETCH_FLOATS / per_row;
+    return rows < 4 ? 4 : rows;
+}
+
+// Floats of the padded rows of a stretch.
+inline long padded_floats(const Block& b, int width, long rows) {
+    const Taps& d = b.depthwise;
+    return ((rows - 1) * d.stride + d.kernel) * (long)(width + d.kernel - 1) * d.channels;
+}
+
+// Rows [first, last) of a block's input, expanded and with zeros around them, into `padded`.
+inline void open_rows(const Block& b, const Map& in, long first, long last, float* padded) {
+    const int pad = b.depthwise.kernel / 2, c = b.depthwise.channels;
+    const long pitch = (long)(in.width + 2 * pad) * c, from = first < 0 ? 0 : first;
+    const long to = last > in.steps ? in.steps : last;
+    for (long t = first; t < last; t++) {
+        float* row = padded + (t - first) * pitch;
+        if (t < from || t >= to) {
+            memset(row, 0, pitch * sizeof(float));
+            continue;
+        }
+        memset(row, 0, (long)pad * c * sizeof(float));
+        memset(row + pitch - (long)pad * c, 0, (long)pad * c * sizeof(float));
+        if (!b.has_expand) memcpy(row + pad * c, in.row(t), (long)in.width * c * sizeof(float));
+    }
+    if (b.has_expand && to > from) {
+        Rows inside = {padded + (from - first) * pitch + pad * c, pitch, in.width, c};
+        gemm(in.rows(from), to - from, b.expand.in, b.expand.packed, inside, c, b.expand.act, {b.expand.bias, 0});
+    }
+}
+
+// Expand and convolve steps [t0, t1), `rows` at a time, in `padded`; rows that the next stretch needs too are moved, not
+// made again. `where(u0, u1)` says where the result goes, `then(map, u0, u1)` takes it.
+template <typename Where, typename Then>
+inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows, float* padded, Where where,
+                      Then then) {
+    const Taps& d = b.depthwise;
+    const int pad = d.kernel / 2;
+    const long pitch = (long)(in.width + 2 * pad) * d.channels;
+    long ready = t0 * d.stride - pad;  // the first row that is not in `padded` yet
+    for (long u0 = t0; u0 < t1; u0 += rows) {
+        const long u1 = u0 + rows < t1 ? u0 + rows : t1, first = u0 * d.stride - pad;
+        const long last = (u1 - 1) * d.stride + pad + 1;
+        if (ready > first) memmove(padded, padded + rows * d.stride * pitch, (ready - first) * pitch * sizeof(float));
+        open_rows(b, in, ready, last, padded + (ready - first) * pitch);
+        ready = last;
+        Map out = where(u0, u1);
+        for (long t = u0; t < u1; t++) {
+            const float* near[15];
+            for (int k = 0; k < d.kernel; k++) near[k] = padded + ((t - u0) * d.stride + k) * pitch;
+            depthwise(d, near, out.width, out.row(t - u0));
+        }
+        then(out, u0, u1);
+    }
+}
+
+// The projection of steps [t0, t1): `from` holds them alone, `out` is the whole map, `residual` the block's input.
+inline void project(const Block& b, const float* packed, const Map& from, const Map* residual, long t0, long t1,
+                    const Map& out) {
+    gemm(from.rows(), t1 - t0, b.project.in, packed, out.rows(t0), b.project.out, NONE,
+         {b.project.bias, residual ? residual->row(t0) : 0});
+}
+
+// Sum over frequency of every channel of one step, times `weight`, added to `out`.
+inline void add_step(const Map& map, long t, float weight, float* out) {
+    const float* row = map.row(t);
+    for (int c = 0; c < map.channels; c += LANES) {
+        v8 s = splat(0.0f);
+        for (int w = 0; w < map.width; w++) s = s + load(row + (long)w * map.channels + c);
+        store(out + c, fma8(s, splat(weight), load(out + c)));
+    }
+}
+
+// Mean over frequency: `[steps][channels]`.
+inline void frequency_mean(const Map& map, float* out) {
+    memset(out, 0, map.steps * map.channels * sizeof(float));
+    for (long t = 0; t < map.steps; t++) add_step(map, t, 1.0f / map.width, out + t * map.channels);
+}
+
+// One vector through a layer.
+inline void vector_layer(const Pointwise& p, const float* in, float* out, int act) {
+    Rows a = {(float*)in, p.in, 1, p.in}, b = {out, p.out, 1, p.out};
+    gemm(a, 1, p.in, p.packed, b, p.out, act, {p.bias, 0});
+}
+
+// The projection's weights with the gate of squeeze-and-excitation in them. `mean` [mid], `scratch` 2 mid floats.
+inline void gated(const Block& b, const float* mean, float* scratch, float* packed) {
+    float *hidden = scratch, *gate = scratch + b.squeeze.out;
+    vector_layer(b.squeeze, mean, hidden, RELU);
+    vector_layer(b.excite, hidden, gate, NONE);
+    for (int c = 0; c < b.excite.out; c++) gate[c] = 1.0f / (1.0f + expf(-gate[c]));
+    pack(b.project.weight, b.project.in, b.project.out, packed, gate);
+}
+
+// Weights of a mean over time after every second step: `backbone/layers.py`, TimeMask.strided.
+inline long halve_weights(float* weight, long n) {
+    long out = half_up(n);
+    float before = 0;  // of the step before, which is overwritten
+    for (long k = 0; k < out; k++) {
+        float here = weight[2 * k], after = 2 * k + 1 < n ? weight[2 * k + 1] : 0;
+        float total = here + 0.5f * (before + after);
+        float near = (here > 0) + 0.5f * ((before > 0) + (after > 0));
+        weight[k] = total / (near > 0.5f ? near : 0.5f);
+        before = after;
+    }
+    return out;
+}
+
+}  // namespace

@@ -1,0 +1,39 @@
+// Included by the file of each variant, after what tells the compiler which processor it is for.
+#include "table.h"
+#include "vectors.h"
+
+namespace {
+
+void* open_any(const int64_t* plan, long n_plan, const float* weights, long n_weights) {
+    return open_model(plan, n_plan, weights, n_weights);
+}
+
+void close_any(void* model) { free_model((Model*)model); }
+
+long size_of(const void* model) { return ((const Model*)model)->size; }
+
+void* new_space() { return calloc(1, sizeof(Workspace)); }
+
+void free_space(void* space) {
+    free(((Workspace*)space)->shared.data);
+    for (Arena& arena : ((Workspace*)space)->own) free(arena.data);
+    free(space);
+}
+
+int embed_any(const void* model, void* space, hd_pool* pool, int threads, const float* audio, long n, int at_start,
+              long frames, const float* grid, long n_grid, double hop_ms, float* out) {
+#ifdef __SSE__
+    unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);  // numbers too small to be normal count as 0: they are slow
+#endif
+    bool done = embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid, n_grid,
+                      hop_ms, out);
+#ifdef __SSE__
+    __builtin_ia32_ldmxcsr(before);
+#endif
+    return done;
+}
+
+}  // namespace
+
+extern const hd_engine HD_VARIANT = {HD_NAME, open_any, close_any, size_of, new_space, free_space, embed_any};

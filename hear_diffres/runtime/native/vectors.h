@@ -1,0 +1,117 @@
+// Taps to vectors: means over time, or over a window around each of given times (hear_diffres/timing.py).
+#pragma once
+#include "embed.h"
+
+namespace {
+
+// Weighted mean over time of `[steps][channels]`.
+inline void time_mean(const Sequence& s, float* out) {
+    memset(out, 0, s.channels * sizeof(float));
+    float total = 0;
+    for (long t = 0; t < s.steps; t++) {
+        float w = s.weight ? s.weight[t] : 1.0f;
+        total += w;
+        for (int c = 0; c < s.channels; c++) out[c] += w * s.data[t * s.channels + c];
+    }
+    total = total > 1e-6f ? total : 1e-6f;
+    for (int c = 0; c < s.channels; c++) out[c] /= total;
+}
+
+// Mean of the linear interpolant of knots at times `at(k)`, constant beyond them, over `width` around `centre`.
+template <typename At>
+inline void mean_around(const Sequence& s, At at, double centre, double width, double* sums, float* out) {
+    const long n = s.steps;
+    const int channels = s.channels;
+    const double a = centre - width / 2, b = centre + width / 2;
+    memset(sums, 0, channels * sizeof(double));
+    auto add = [&](long k, double share) {
+        if (share != 0)
+            for (int c = 0; c < channels; c++) sums[c] += share * s.data[k * channels + c];
+    };
+    add(0, fmax(0, fmin(b, at(0)) - a));
+    add(n - 1, fmax(0, b - fmax(a, at(n - 1))));
+    long low = 0, high = n - 1;  // the last knot not after `a`
+    while (low < high) {
+        long middle = (low + high + 1) / 2;
+        if (at(middle) <= a) low = middle;
+        else high = middle - 1;
+    }
+    for (long k = low; k + 1 < n && at(k) < b; k++) {
+        double t0 = at(k), t1 = at(k + 1), u = fmax(a, t0), v = fmin(b, t1);
+        if (v <= u || t1 <= t0) continue;
+        double share = ((u + v) / 2 - t0) / (t1 - t0);
+        add(k, (v - u) * (1 - share)), add(k + 1, (v - u) * share);
+    }
+    for (int c = 0; c < channels; c++) out[c] = (float)(sums[c] / width);
+}
+
+inline const Sequence& tap_of(const Call& call, int part) {
+    if (part >= LAST) return call.last;
+    return part > SE ? call.squeezed[part - SE] : call.taps[part - BLOCK];
+}
+
+// The parts of one vector, one behind the other; `pool_tap` makes `[channels]` of a sequence.
+template <typename PoolTap>
+inline void write_vector(const Call& call, float* scratch, float* out, PoolTap pool_tap) {
+    const Model& m = call.m;
+    for (int i = 0; i < m.n_parts; i++) {
+        const int part = m.parts[i], width = m.width_of(part);
+        if (part == MELS) {
+            Sequence mels;
+            mels.data = call.logmel, mels.steps = call.frames, mels.channels = m.front.n_mels, mels.stride = 0;
+            pool_tap(mels, out);
+            for (int b = 0; b < width; b++) out[b] = (out[b] + m.front.shift) / m.front.scale;
+        } else if (part == HIDDEN || part == LOGITS) {
+            float *last = scratch, *hidden = last + m.last.out, *logits = hidden + m.hidden.out;
+            pool_tap(call.last, last);
+            vector_layer(m.hidden, last, hidden, HARDSWISH);
+            if (part == LOGITS) vector_layer(m.logits, hidden, logits, NONE);
+            memcpy(out, part == LOGITS ? logits : hidden, width * sizeof(float));
+        } else {
+            pool_tap(tap_of(call, part), out);
+        }
+        out += width;
+    }
+}
+
+inline long widest(const Model& m) {
+    long most = m.front.n_mels;
+    for (int i = 0; i < m.n_parts; i++) most = m.width_of(m.parts[i]) > most ? m.width_of(m.parts[i]) : most;
+    return (m.last.out > most ? m.last.out : most) + 64;
+}
+
+// `[size]`, or `[n_grid][size]` where there is a grid of milliseconds from the first frame. False: no memory.
+inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
+                  bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* out) {
+    const long vector = m.last.out + m.hidden.out + m.logits.out + 64;
+    space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m)) * threads + 64 * threads);
+    for (int i = 0; i < threads; i++) {
+        space.own[i].reserve(own_floats(m));
+        if (!space.own[i].data) return false;
+    }
+    if (!space.shared.data) return false;
+    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, {}, {}, {}};
+    run_picture(call, audio, n, at_start);
+    if (m.last_needed >= 0) run_merging(call), run_backbone(call);
+    if (!grid) {
+        write_vector(call, space.shared.take(vector), out, [](const Sequence& s, float* to) { time_mean(s, to); });
+        return true;
+    }
+    float* scratch = space.shared.take((vector + 2 * widest(m)) * threads + 64 * threads);
+    const long each = (vector + 2 * widest(m) + 63) / 16 * 16, piece = 8;
+    call.parallel((n_grid + piece - 1) / piece, [&](long task, int thread) {
+        double* sums = (double*)(scratch + thread * each);
+        for (long g = task * piece; g < n_grid && g < (task + 1) * piece; g++)
+            write_vector(call, (float*)(sums + widest(m)), out + g * m.size, [&](const Sequence& s, float* to) {
+                if (s.stride == 0)
+                    mean_around(s, [&](long k) { return (double)(float)(k * m.merging.frame_ms); }, grid[g], hop_ms,
+                                sums, to);
+                else
+                    mean_around(s, [&](long k) { return call.picture.times_ms[k * s.stride]; }, grid[g], hop_ms, sums,
+                                to);
+            });
+    });
+    return true;
+}
+
+}  // namespace
