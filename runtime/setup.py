@@ -18,7 +18,7 @@ if SOURCE == CLONE:
     REST = [HERE.parent / "LICENSE", HERE.parent / "hear_diffres" / "py.typed"]
 
 
-def files() -> dict[str, Path]:
+def modules() -> dict[str, Path]:
     """What the package is made of: name in the package to where it lies."""
     found = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
     return found | {path.name: path for path in REST}
@@ -45,7 +45,7 @@ class Build(build_py):
         """Copy."""
         if self.editable_mode:
             raise SystemExit("no editable install: the full package has the same code as hear_diffres.runtime")
-        copy(Path(self.build_lib) / NAME, files())
+        copy(Path(self.build_lib) / NAME, modules())
 
     def get_source_files(self) -> list[str]:
         """None below this folder."""
@@ -53,7 +53,7 @@ class Build(build_py):
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """What `run` makes."""
-        return [str(Path(self.build_lib) / NAME / name) for name in files()]
+        return [str(Path(self.build_lib) / NAME / name) for name in modules()]
 
 
 class Archive(sdist):
@@ -61,8 +61,8 @@ class Archive(sdist):
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         """The files of this folder, and the package."""
-        super().make_release_tree(base_dir, files)
-        copy(Path(base_dir) / NAME, files() | sources())
+        super().make_release_tree(base_dir, [name for name in files if not name.startswith("build/")])
+        copy(Path(base_dir) / NAME, modules() | sources())
 
 
 os.chdir(HERE)

@@ -11,13 +11,16 @@ from hear_diffres import load_model
 from hear_diffres.archive import embed_files, find_audio
 from hear_diffres.engines import RUNTIMES, TorchEngine, make_engine
 from hear_diffres.errors import ConfigError
+from hear_diffres.runtime import native
 
-NEEDS = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+NEEDS = {"native": (), "onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 SECONDS = (0.004, 0.3, 3.0, 10.0, 10.01, 20.005, 12.34)  # the last chunks of some are a few frames long
 
 
 def installed(runtime):
     missing = [name for name in NEEDS.get(runtime, ()) if importlib.util.find_spec(name) is None]
+    if runtime == "native" and not native.available():
+        missing.append("the compiled engine")
     return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
 
 
@@ -48,10 +51,13 @@ def test_exported_graphs_give_pytorch_s_table(folder, tmp_path, runtime, timesta
     np.testing.assert_allclose(found, wanted, atol=2e-4 * max(1, np.abs(wanted).max()))
 
 
-def test_auto_takes_what_can_run_the_model():
-    with_all = make_engine(load_model("mn01", weights="random"))
-    here = all(importlib.util.find_spec(name) for name in NEEDS["onnxruntime"])
-    assert with_all.kind == ("onnxruntime" if here else "torch")
+def test_auto_takes_what_can_run_the_model(monkeypatch):
+    onnx = all(importlib.util.find_spec(name) for name in NEEDS["onnxruntime"])
+    without = "onnxruntime" if onnx else "torch"
+    assert make_engine(load_model("mn01", weights="random")).kind == ("native" if native.available() else without)
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "available", lambda: False)
+        assert make_engine(load_model("mn01", weights="random")).kind == without
     # What the graph cannot hold is PyTorch's.
     assert isinstance(make_engine(load_model("mn01", weights="random", frontend="pcen")), TorchEngine)
     assert isinstance(make_engine(load_model("mn01", weights="random", budget="clip")), TorchEngine)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hear_diffres.runtime import native
+
 ROOT = Path(__file__).resolve().parent.parent
 
 CHECK = """
@@ -17,7 +19,9 @@ import sys
 from pathlib import Path
 import hear_diffres, torch
 assert Path(hear_diffres.__file__).is_relative_to(sys.argv[1]), hear_diffres.__file__
+from hear_diffres.runtime import native
 model = hear_diffres.load_model("mn04")
+print(native.available(), native.why_not())
 assert model.weights_source == "shipped" and len(hear_diffres.list_models()) == 9
 assert "cnn" in hear_diffres.list_baselines()
 print(model.get_scene_embeddings(torch.zeros(1, 3200)).shape)
@@ -74,3 +78,5 @@ def test_runs_alone(wheel, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "[1, 320]" in done.stdout
+    # Where a compiler made the engine of this environment, one made the wheel's.
+    assert ("True" in done.stdout) == native.available(), done.stdout

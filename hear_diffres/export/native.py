@@ -1,4 +1,4 @@
-"""From a model to the two arrays that the compiled engine (`hear_diffres.runtime.native`) reads, and to a file of them."""
+"""From a model to the two arrays that the compiled engine (`hear_diffres.runtime.native`) reads, or a file of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from torch import Tensor, nn
 from ..backbone import MobileNet
 from ..backbone.folded import FoldedConv
 from ..backbone.rates import nearest_rate, select_rate
-from ..compression import BandsDiffRes
-from ..compression.diffres import DiffRes
 from ..compression.estimator import LightEstimator, UniformEstimator
 from ..errors import ConfigError
+from ..files import whole
 from ..frontend import LogMel
 from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from ..runtime import RuntimeModel
 from ..runtime.backends import NativeBackend
-from ..files import whole
 from ..runtime.native.engine import FORMAT, LANES, Program
 from .describe import metadata
 from .exportable import check_exportable, compressor_of, frontend_of

@@ -104,4 +104,3 @@ def _save_onnx(model: onnx.ModelProto, path: Path, strings: dict[str, str]) -> N
     onnx.helper.set_model_props(model, strings)
     onnx.checker.check_model(model)
     whole(path, lambda part: onnx.save(model, part))
-

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import native
 from .backends import SCENE, TIMESTAMPS, Backend, open_file
 from .chunks import Chunk, Times, plan
 from .metadata import Metadata
@@ -57,6 +58,8 @@ def check_audio(audio: np.ndarray) -> None:
         raise ValueError(f"audio must be (n_sounds, n_samples), got shape {audio.shape}")
     if 0 in audio.shape:
         raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {audio.shape}")
+    if native.available() and audio.flags.c_contiguous and native.all_finite(audio):
+        return  # said in a tenth of the time
     good = np.isfinite(audio).all(axis=1)
     if not good.all():
         raise ValueError(f"audio must be finite; NaN or infinity in sounds {np.flatnonzero(~good)[:10].tolist()}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hear_diffres import load_model, runtime
+from hear_diffres.runtime import native
 from hear_diffres.samples import make
 
 onnx = pytest.importorskip("onnx", reason="needs hear-diffres[export]")
@@ -29,7 +30,7 @@ audio = np.load(sys.argv[2])
 scene, (stamps, times) = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)
 np.savez(sys.argv[3], scene=scene, stamps=stamps, times=times)
 loaded = {name.partition(".")[0] for name in sys.modules}
-print(sorted(loaded & {"torch", "hear_diffres", "scipy", "onnx", "soundfile"}))
+print(sorted(loaded & {"torch", "hear_diffres", "scipy", "onnx", "onnxruntime", "soundfile"}))
 """
 
 
@@ -60,20 +61,27 @@ def test_a_distribution_of_its_own_without_torch(file, tmp_path):
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     wheel = next(tmp_path.glob("*.whl"))
-    modules = {path.name for path in (ROOT / "hear_diffres" / "runtime").glob("*.py")}
+    folder = ROOT / "hear_diffres" / "runtime"
+    modules = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"hear_diffres_runtime/{name}" for name in modules} == {n for n in names if n.endswith(".py")}
+    assert any("native/_engine" in name for name in names) == native.available()
     assert {"hear_diffres_runtime/LICENSE", "hear_diffres_runtime/py.typed"} <= names
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     np.save(tmp_path / "audio.npy", AUDIO)
-    arguments = [str(file), str(tmp_path / "audio.npy"), str(tmp_path / "out.npz")]
-    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n" + ALONE
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]", f"imported: {done.stdout}"
-    out, here = np.load(tmp_path / "out.npz"), runtime.load_model(file, threads=1)
-    np.testing.assert_array_equal(out["scene"], here.get_scene_embeddings(AUDIO))
-    np.testing.assert_array_equal(out["stamps"], here.get_timestamp_embeddings(AUDIO)[0])
+    files = [file]
+    if native.available():
+        files.append(export_model(load_model("mn01"), tmp_path / "mn01.hear", "native"))
+    for path in files:
+        arguments = [str(path), str(tmp_path / "audio.npy"), str(tmp_path / "out.npz")]
+        code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n" + ALONE
+        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        wanted = "['onnxruntime']" if path.suffix == ".onnx" else "[]"
+        assert done.stdout.strip() == wanted, f"imported: {done.stdout}"
+        out, here = np.load(tmp_path / "out.npz"), runtime.load_model(path, threads=1)
+        np.testing.assert_array_equal(out["scene"], here.get_scene_embeddings(AUDIO))
+        np.testing.assert_array_equal(out["stamps"], here.get_timestamp_embeddings(AUDIO)[0])
 
 
 def test_versions_of_both_distributions_agree():
@@ -83,7 +91,8 @@ def test_versions_of_both_distributions_agree():
         tomllib.loads((ROOT / name).read_text())["project"] for name in ("pyproject.toml", "runtime/pyproject.toml")
     )
     assert full["version"] == small["version"] and full["requires-python"] == small["requires-python"]
-    assert set(full["optional-dependencies"]["runtime"]) < set(small["dependencies"])
+    assert set(small["dependencies"]) < set(full["dependencies"])
+    assert full["optional-dependencies"]["runtime"] == small["optional-dependencies"]["onnx"]
 
 
 def test_shapes_and_types(model):
@@ -159,7 +168,7 @@ def test_files_that_are_not_ours(file, tmp_path):
     target = tmp_path / "a.onnx"
     with pytest.raises(runtime.ModelFileError, match=r"a\.onnx: no such file"):
         runtime.load_model(target)
-    with pytest.raises(runtime.ModelFileError, match=r"\.onnx or \.xml"):
+    with pytest.raises(runtime.ModelFileError, match=r"\.hear or \.onnx or \.xml"):
         runtime.load_model(tmp_path / "a.tflite")
     target.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(runtime.ModelFileError, match="cannot read"):

@@ -5,6 +5,6 @@ what is read, `fft.h` `logmel.h` the front end, `merging.h` DiffRes, `gemm.h` `m
 `vectors.h` a chunk as a whole, `api.cpp` what `engine` calls.
 """
 
-from .engine import NativeEngine, NativeFileError, Program, available, why_not
+from .engine import NativeEngine, NativeFileError, Program, all_finite, available, why_not
 
-__all__ = ["NativeEngine", "NativeFileError", "Program", "available", "why_not"]
+__all__ = ["NativeEngine", "NativeFileError", "Program", "all_finite", "available", "why_not"]

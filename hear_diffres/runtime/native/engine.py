@@ -74,14 +74,15 @@ def _library() -> ctypes.CDLL:
     folder = Path(__file__).parent
     found = [path for suffix in EXTENSION_SUFFIXES for path in [folder / f"_engine{suffix}"] if path.is_file()]
     if not found:
-        raise ImportError("the engine is not compiled: install the package where there is a C++ compiler (g++ or clang)")
+        raise ImportError("the engine is not compiled: install the package where there is a C++ compiler")
     library = ctypes.CDLL(str(found[0]))
     handle, ints, reals = ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_float)
     long, number, double = ctypes.c_long, ctypes.c_int, ctypes.c_double
     library.hd_open.argtypes, library.hd_open.restype = [ints, long, reals, long, number, number], handle
     library.hd_close.argtypes, library.hd_close.restype = [handle], None
     library.hd_size.argtypes, library.hd_size.restype = [handle], long
-    library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals]
+    doubles = ctypes.POINTER(ctypes.c_double)
+    library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, doubles]
     library.hd_finite.argtypes = [reals, long]
     library.hd_variant.argtypes, library.hd_variant.restype = [number], ctypes.c_char_p
     return library
@@ -145,7 +146,13 @@ class NativeEngine:
             self._handle = None
 
     def embed(
-        self, audio: np.ndarray, n_frames: int, at_start: bool, grid: np.ndarray | None = None, hop_ms: float = 50.0
+        self,
+        audio: np.ndarray,
+        n_frames: int,
+        at_start: bool,
+        grid: np.ndarray | None = None,
+        hop_ms: float = 50.0,
+        stages: np.ndarray | None = None,
     ) -> np.ndarray:
         """One chunk of one sound.
 
@@ -155,6 +162,7 @@ class NativeEngine:
             at_start: the samples begin with the sound's.
             grid: `[G]` milliseconds from the chunk's first frame; None for a scene embedding.
             hop_ms: width of the window around each time.
+            stages: `[4]` float64, to be filled with the seconds that front end, DiffRes, backbone and vectors take.
 
         Returns:
             `[size]` or, where a grid is given, `[G, size]`.
@@ -165,9 +173,11 @@ class NativeEngine:
         audio = np.ascontiguousarray(audio, np.float32)
         times = None if grid is None else np.ascontiguousarray(grid, np.float32)
         out = np.empty(self.size if times is None else (len(times), self.size), np.float32)
+        times_of = None if stages is None else stages.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
         failed = self._library.hd_embed(
-            self._handle, _floats(audio), audio.size, int(at_start), n_frames, None if times is None else _floats(times),
-            0 if times is None else len(times), hop_ms, _floats(out),
+            self._handle, _floats(audio), audio.size, int(at_start), n_frames,
+            None if times is None else _floats(times), 0 if times is None else len(times), hop_ms, _floats(out),
+            times_of,
         )  # fmt: skip
         if failed:
             raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")

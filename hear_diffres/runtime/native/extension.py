@@ -13,7 +13,9 @@ HEADERS = (
     "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "model.h", "logmel.h", "merging.h", "mobilenet.h",
     "embed.h", "vectors.h",
 )  # fmt: skip
-FLAGS = ("-std=gnu++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi", "-pthread")
+FLAGS = (
+    "-std=gnu++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi", "-pthread",
+)  # fmt: skip
 
 
 def extension(name: str, folder: str) -> Extension:

@@ -1,12 +1,11 @@
 // Products of pixels and weights: out[p] = act(a[p] W + bias) + residual[p], rows of `a` being the pixels' channels.
 //
-// W is packed in panels of 24, 16 or 8 outputs, so that four pixels' sums of a panel stay in registers.
+// W is packed in panels of 24, 16 or 8 outputs, so that several pixels' sums of a panel stay in registers.
 #pragma once
 #include "simd.h"
 
 namespace {
 
-const int TILE = 4;          // pixels
 const int PANEL = 3;         // vectors of outputs
 const int DEPTH = 384;       // inputs summed before the sums are put down: a panel's part stays in the first cache
 
@@ -71,23 +70,26 @@ inline void tile(const float* a, int a_step, int k, const float* w, float* out, 
 template <int NV, int ACT>
 inline void run_panel(const Rows& a, long rows, int k0, int k, const float* w, const Rows& out, int column,
                       const Epilogue& end, bool first, bool last) {
+    constexpr int MR = NV == 3 ? 4 : NV == 2 ? 6 : 8;  // as many sums as there are registers for
     const float* bias = end.bias + column;
     for (long row = 0; row < rows; row++) {
         const float* from = a.data + row * a.pitch + k0;
         const long at = row * out.pitch + column;
         float* to = out.data + at;
         const float* residual = end.residual ? end.residual + at : 0;
+        auto step = [&](int pixels) {
+            from += pixels * a.channels, to += pixels * out.channels;
+            if (residual) residual += pixels * out.channels;
+        };
         long left = a.width;
-        for (; left >= TILE; left -= TILE) {
-            tile<TILE, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
-            from += TILE * a.channels, to += TILE * out.channels;
-            if (residual) residual += TILE * out.channels;
+        for (; left >= MR; left -= MR, step(MR))
+            tile<MR, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
+        if (MR > 4 && left >= 4) {
+            tile<4, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
+            left -= 4, step(4);
         }
-        for (; left > 0; left--) {
+        for (; left > 0; left--, step(1))
             tile<1, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
-            from += a.channels, to += out.channels;
-            if (residual) residual += out.channels;
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 // Taps to vectors: means over time, or over a window around each of given times (hear_diffres/timing.py).
 #pragma once
+#include <time.h>
+
 #include "embed.h"
 
 namespace {
@@ -80,24 +82,11 @@ inline long widest(const Model& m) {
     return (m.last.out > most ? m.last.out : most) + 64;
 }
 
-// `[size]`, or `[n_grid][size]` where there is a grid of milliseconds from the first frame. False: no memory.
-inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
-                  bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* out) {
+// `[n_grid][size]`, each vector from what lies around its time.
+inline void write_times(Call& call, int threads, const float* grid, long n_grid, double hop_ms, float* out) {
+    const Model& m = call.m;
     const long vector = m.last.out + m.hidden.out + m.logits.out + 64;
-    space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m)) * threads + 64 * threads);
-    for (int i = 0; i < threads; i++) {
-        space.own[i].reserve(own_floats(m));
-        if (!space.own[i].data) return false;
-    }
-    if (!space.shared.data) return false;
-    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, {}, {}, {}};
-    run_picture(call, audio, n, at_start);
-    if (m.last_needed >= 0) run_merging(call), run_backbone(call);
-    if (!grid) {
-        write_vector(call, space.shared.take(vector), out, [](const Sequence& s, float* to) { time_mean(s, to); });
-        return true;
-    }
-    float* scratch = space.shared.take((vector + 2 * widest(m)) * threads + 64 * threads);
+    float* scratch = call.space.shared.take((vector + 2 * widest(m)) * threads + 64 * threads);
     const long each = (vector + 2 * widest(m) + 63) / 16 * 16, piece = 8;
     call.parallel((n_grid + piece - 1) / piece, [&](long task, int thread) {
         double* sums = (double*)(scratch + thread * each);
@@ -111,6 +100,39 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
                                 to);
             });
     });
+}
+
+inline double seconds() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + 1e-9 * now.tv_nsec;
+}
+
+// `[size]`, or `[n_grid][size]` where there is a grid of milliseconds from the first frame. `stages`, unless null: the
+// seconds of front end, DiffRes, backbone and vectors. False: no memory.
+inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
+                  bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* out,
+                  double* stages) {
+    const long vector = m.last.out + m.hidden.out + m.logits.out + 64;
+    space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m)) * threads + 64 * threads);
+    for (int i = 0; i < threads; i++) {
+        space.own[i].reserve(own_floats(m));
+        if (!space.own[i].data) return false;
+    }
+    if (!space.shared.data) return false;
+    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, {}, {}, {}};
+    double marks[5] = {seconds()};
+    auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
+    run_picture(call, audio, n, at_start);
+    mark(1);
+    if (m.last_needed >= 0) run_merging(call);
+    mark(2);
+    if (m.last_needed >= 0) run_backbone(call);
+    mark(3);
+    if (grid) write_times(call, threads, grid, n_grid, hop_ms, out);
+    else write_vector(call, space.shared.take(vector), out, [](const Sequence& s, float* to) { time_mean(s, to); });
+    mark(4);
+    for (int i = 0; stages && i < 4; i++) stages[i] = marks[i + 1] - marks[i];
     return true;
 }
 
