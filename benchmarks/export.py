@@ -54,7 +54,7 @@ def run(
             soundfile.write(folder / "audio" / f"{kind}.wav", make(kind, index, 3.0), RATE)
         for tier in tiers:
             for rate in rates:
-                model = load_model(tier, reduction=rate)
+                model = load_model(tier, reduction=rate, runtime="torch")
                 figures: dict[str, dict[str, float]] = {"torch": {}}
                 scene: dict[str, Callable[[], object]] = {}
                 stamps: dict[str, Callable[[], object]] = {}

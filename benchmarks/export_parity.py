@@ -54,7 +54,7 @@ def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         for tier, rate, embedding in cases:
-            model = load_model(tier, reduction=rate, embedding=embedding)
+            model = load_model(tier, reduction=rate, embedding=embedding, runtime="torch")
             ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
             row = results.setdefault(f"{tier}, {rate:.0%}, {'all embeddings' if embedding == ALL else embedding}", {})
             for title, n in lengths.items():
@@ -72,7 +72,7 @@ def against_float64(folder: Path, cases: list[tuple[str, float, str]]) -> dict[s
     audio, results = cuts(folder, 320_000), {}
     with tempfile.TemporaryDirectory() as name, torch.no_grad():
         for tier, rate, embedding in cases:
-            model = load_model(tier, reduction=rate, embedding=embedding)
+            model = load_model(tier, reduction=rate, embedding=embedding, runtime="torch")
             ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
             exact = copy.deepcopy(model).double()
             exact.network.frontend = LogMel().double()

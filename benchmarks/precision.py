@@ -31,7 +31,7 @@ def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)
     for tier in tiers or tuple(list_models()):
         for rate in rates:
             models = {
-                name: load_model(tier, reduction=rate, precision=name, weights=weights_of(tier))
+                name: load_model(tier, runtime="torch", reduction=rate, precision=name, weights=weights_of(tier))
                 for name in ("float32", "bfloat16")
             }
             seconds = compare(

@@ -90,7 +90,7 @@ def _pytorch(tier: str, rate: float, threads: int) -> Embedder:
     from hear_diffres import load_model
 
     torch.set_num_threads(threads)
-    model = load_model(tier, weights="random", reduction=rate)
+    model = load_model(tier, weights="random", reduction=rate, runtime="torch")
     return Embedder(
         lambda audio: model.get_scene_embeddings(torch.from_numpy(audio)),
         lambda audio: model.get_timestamp_embeddings(torch.from_numpy(audio)),

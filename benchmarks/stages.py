@@ -133,7 +133,7 @@ def measure(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, 
             passes[EVERY] = [compare(shared, 1, warmup=not turn) for turn in range(rounds)]
         # In sweeps over all tiers, so that a slow minute of the machine does not fall on one of them.
         for tier in (tiers or tuple(list_models())) * min(_SWEEPS, rounds):
-            model = load_model(tier, weights="random")
+            model = load_model(tier, weights="random", runtime="torch")
             with watched(model) as marks:
                 for turn in range(1 + -(-rounds // _SWEEPS)):
                     for rate in rates:

@@ -34,6 +34,7 @@ def load_model(
     compressor: str | None = None,
     device: str | torch.device | None = None,
     precision: str = "float32",
+    runtime: str = "auto",
 ) -> HearModel:
     """A tier with weights, in evaluation mode.
 
@@ -57,12 +58,13 @@ def load_model(
         device: where to run. Default: the CPU.
         precision: "bfloat16": the MobileNet's convolutions calculate in it where no gradients are asked for, which pays
             for mn10 and wider on processors that multiply in it (docs/benchmarks.md). "float32": all as it is.
+        runtime: what answers where no gradients are asked for, as `HearModel.use_runtime`: "auto", "native" or "torch".
 
     Raises:
         ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`,
             `hop_ms` or `chunk_seconds` out of range.
         WeightsError: the weights file is missing, damaged, or made for another network.
-        ConfigError: EfficientAT's weights for a network that is no MobileNet.
+        ConfigError: EfficientAT's weights for a network that is no MobileNet, or one that `runtime` cannot run.
 
     >>> model = load_model("mn01", weights="random")
     >>> model.get_scene_embeddings(torch.zeros(2, 16_000)).shape
@@ -115,7 +117,9 @@ def load_model(
     network.inference_dtype = _PRECISIONS[precision]
     model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest
     model.eval()
-    return model if device is None else model.to(device)
+    if device is not None:
+        model.to(device)
+    return model.use_runtime(runtime)
 
 
 def _load(network: Network, path: Path) -> str:

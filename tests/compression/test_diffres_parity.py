@@ -24,11 +24,13 @@ def compare_with(path):
     model = DiffRes(config["T"], config["F"], config["r"], compat="pydiffres", estimator="paper")
     state = {k[3:]: torch.from_numpy(stored[k].copy()) for k in stored.files if k.startswith("sd/")}
     model.load_state_dict(state, strict=True)  # pydiffres's own names
-    model.eval()
-    x = torch.from_numpy(stored["x"]).requires_grad_()
+    # Float64: what is left then are the stored float32 values' own errors (2.3e-5 in the encoding, whose running sum
+    # of scores adds them up), the same on every processor. In float32 it depended on the processor's convolutions.
+    model.eval().double()
+    x = torch.from_numpy(stored["x"]).double().requires_grad_()
     out = model(x)
     for key, tolerance in {
-        "score": 1e-5, "resolution_enc": 1e-5, "avgpool": 1e-3, "maxpool": 1e-3, "feature": 1e-3, "guide_loss": 1e-5,
+        "score": 1e-5, "resolution_enc": 3e-5, "avgpool": 1e-3, "maxpool": 1e-3, "feature": 1e-3, "guide_loss": 1e-5,
         "activeness": 1e-5,
     }.items():  # fmt: skip
         difference = (out[key].detach() - torch.from_numpy(stored[f"out/{key}"])).abs().max()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ onnx = pytest.importorskip("onnx", reason="needs hear-diffres[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs hear-diffres[export]")
 
 from hear_diffres.export import export_model  # noqa: E402
+
+# What is compared with: PyTorch itself, not the engine that answers for it.
+torch_model = partial(load_model, runtime="torch")
 
 SOUND = np.concatenate([make(kind, 1, 6.5) for kind in ("music", "speech", "rain", "door")]).astype(np.float32)
 # As in recordings, noise: in bands that hold nothing but what leaks from loud ones, log-mel is the rounding noise of
@@ -61,7 +65,7 @@ def close(file, model, audio, tolerance=1e-4):
 
 @pytest.fixture(scope="module")
 def mn01(tmp_path_factory):
-    model = load_model("mn01", reduction=0.5)
+    model = torch_model("mn01", reduction=0.5)
     return export_model(model, tmp_path_factory.mktemp("mn01") / "mn01.onnx"), model
 
 
@@ -84,7 +88,7 @@ def test_lengths_not_seen_at_export(mn01, n):
     ],
 )
 def test_tiers_rates_and_embeddings(tier, reduction, embedding, tmp_path):
-    model = load_model(tier, reduction=reduction, embedding=embedding, hop_ms=70.0)
+    model = torch_model(tier, reduction=reduction, embedding=embedding, hop_ms=70.0)
     close(export_model(model, tmp_path / "a.onnx"), model, SOUND[None, 100_000 : 100_000 + 337_777])
 
 
@@ -102,7 +106,7 @@ def test_pure_tones_are_as_near_to_the_truth_as_in_pytorch(mn01):
 
 
 def test_random_weights(tmp_path):
-    model = randomised(load_model("mn02", weights="random", reduction=0.4))
+    model = randomised(torch_model("mn02", weights="random", reduction=0.4))
     close(export_model(model, tmp_path / "a.onnx"), model, SOUND[None, :70_000])
 
 
@@ -149,7 +153,7 @@ def test_adapters_take_their_own_set_of_the_rate(tmp_path):
     """Normalisation and the first convolution split by rate, as an adapter leaves them."""
     from hear_diffres.adapter import make_adaptable
 
-    model = load_model("mn01", weights="random", reduction=0.5)
+    model = torch_model("mn01", weights="random", reduction=0.5)
     make_adaptable(model.network, (0.0, 0.25, 0.5, 0.75))
     torch.manual_seed(3)
     for name, value in model.state_dict().items():
@@ -170,19 +174,19 @@ def test_adapters_take_their_own_set_of_the_rate(tmp_path):
 def test_what_cannot_be_exported_says_why(tmp_path):
     file = tmp_path / "a.onnx"
     with pytest.raises(ConfigError, match="budget than 'block'"):
-        export_model(load_model("mn01", budget="clip"), file)
+        export_model(torch_model("mn01", budget="clip"), file)
     with pytest.raises(ConfigError, match="front end PCEN"):
-        export_model(load_model("mn01", frontend="pcen", weights="random"), file)
+        export_model(torch_model("mn01", frontend="pcen", weights="random"), file)
     with pytest.raises(ConfigError, match="compressor AvgPool"):
-        export_model(load_model("mn01", compressor="avg_pool"), file)
+        export_model(torch_model("mn01", compressor="avg_pool"), file)
     with pytest.raises(ConfigError, match="backbone CNN"):
-        export_model(load_model("cnn", weights="random", embedding="e1"), file)
-    model = load_model("mn01")
+        export_model(torch_model("cnn", weights="random", embedding="e1"), file)
+    model = torch_model("mn01")
     with pytest.raises(ConfigError, match=r"NAME\.onnx"):
         export_model(model, tmp_path / "a.xml")
     with pytest.raises(ConfigError, match="calibrate"):
         export_model(model, file, int8=True)
-    with pytest.raises(ConfigError, match="onnx or openvino"):
+    with pytest.raises(ConfigError, match="native, onnx, openvino"):
         export_model(model, file, "tflite")
     assert not list(tmp_path.iterdir())
 
@@ -191,7 +195,7 @@ def test_bands_and_hop_of_another_variant(tmp_path):
     """64 bands, as the control `bands` has, and a hop of 20 ms."""
     text = 'name = "other"\nwidth_mult = 0.1\nn_mels = 64\nhop_length = 640\nblock_frames = 50\n'
     (tmp_path / "other.toml").write_text(text)
-    model = load_model(str(tmp_path / "other.toml"), weights="random")
+    model = torch_model(str(tmp_path / "other.toml"), weights="random")
     assert vary(get_config("mn01")).hop_length != model.config.hop_length
     close(export_model(model, tmp_path / "a.onnx"), model, SOUND[None, :400_000])
 
@@ -213,7 +217,7 @@ def test_int8_of_mn04_is_small_and_near(recordings, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a.onnx").stat().st_size < 2e6
-    ours, model = runtime.load_model(tmp_path / "a.onnx", threads=1), load_model("mn04")
+    ours, model = runtime.load_model(tmp_path / "a.onnx", threads=1), torch_model("mn04")
     assert ours.metadata.precision == "int8"
     audio = np.stack([make(kind, 5, 2.0) for kind in ("music", "speech", "rain", "door")]).astype(np.float32)
     a, b = ours.get_scene_embeddings(audio), model.get_scene_embeddings(torch.from_numpy(audio)).numpy()
@@ -243,7 +247,7 @@ def test_the_command(tmp_path):
 
 def test_openvino(tmp_path, recordings):
     pytest.importorskip("openvino", reason="needs hear-diffres[openvino]")
-    model = load_model("mn01")
+    model = torch_model("mn01")
     file = export_model(model, tmp_path / "a.xml", "openvino")
     for n in (1, 650_000):
         close(file, model, SOUND[None, :n], tolerance=2e-4)

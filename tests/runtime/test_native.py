@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ from hear_diffres.runtime.native.engine import all_finite
 from hear_diffres.samples import RATE, make
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
+
+# What is compared with: PyTorch itself, not the engine that answers for it.
+torch_model = partial(load_model, runtime="torch")
 
 SOUND = np.concatenate([make(kind, 1, 6.5) for kind in ("music", "speech", "rain", "door")]).astype(np.float32)
 # As in recordings, noise: bands that hold nothing else hold the rounding of whichever FFT was used.
@@ -57,7 +61,7 @@ def close(ours, model, audio, tolerance=1e-4):
 
 @pytest.fixture(scope="module")
 def mn01():
-    model = load_model("mn01")
+    model = torch_model("mn01")
     return open_native(model, 1), model
 
 
@@ -83,7 +87,7 @@ def test_lengths(mn01, n):
     ],
 )
 def test_tiers_rates_and_embeddings(tier, reduction, embedding):
-    model = load_model(tier, reduction=reduction, embedding=embedding, hop_ms=70.0)
+    model = torch_model(tier, reduction=reduction, embedding=embedding, hop_ms=70.0)
     close(open_native(model, 1), model, SOUND[None, 100_000 : 100_000 + 337_777], 1e-4 if tier != "mn10" else 2e-4)
 
 
@@ -101,7 +105,7 @@ def test_random_weights_of_any_width(width):
 
 def test_blocks_of_other_lengths_and_no_estimator():
     for changes in ({"block_frames": 37}, {"estimator": "uniform"}):
-        model = load_model("mn01", weights="random", reduction=0.45)
+        model = torch_model("mn01", weights="random", reduction=0.45)
         compressor = model.network.compressor
         if "block_frames" in changes:
             compressor.block_frames, model.chunk_frames = 37, 37 * 27
@@ -111,7 +115,7 @@ def test_blocks_of_other_lengths_and_no_estimator():
 
 
 def test_adapters_take_their_own_set_of_the_rate():
-    model = load_model("mn01", weights="random", reduction=0.5)
+    model = torch_model("mn01", weights="random", reduction=0.5)
     make_adaptable(model.network, (0.0, 0.5, 0.75))
     torch.manual_seed(3)
     for value in model.network.backbone.state_dict().values():
@@ -141,7 +145,7 @@ def test_clicks_in_silence(mn01):
 
 
 def test_threads_and_processors_change_nothing_but_rounding():
-    model = load_model("mn04", reduction=0.25, embedding="block+se+e1")
+    model = torch_model("mn04", reduction=0.25, embedding="block+se+e1")
     program, audio = native_program(model), SOUND[:320_000]
     grid = np.arange(0, 10_000, 50, dtype=np.float32)
     alone = NativeEngine(program, 1)
@@ -218,9 +222,9 @@ def test_numbers_that_make_no_model_are_refused(mn01):
 def test_models_it_does_not_know_are_refused():
     for changes in ({"budget": "clip"}, {"frontend": "pcen"}, {"compressor": "avg_pool"}):
         with pytest.raises(ConfigError):
-            open_native(load_model("mn01", weights="random", **changes))
+            open_native(torch_model("mn01", weights="random", **changes))
     with pytest.raises(ConfigError, match="int8"):
-        export_model(load_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
+        export_model(torch_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
 
 
 def test_all_finite():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ onnx = pytest.importorskip("onnx", reason="needs hear-diffres[export]")
 pytest.importorskip("onnxruntime", reason="needs hear-diffres[runtime]")
 
 from hear_diffres.export import export_model  # noqa: E402
+
+# What is compared with: PyTorch itself, not the engine that answers for it.
+torch_model = partial(load_model, runtime="torch")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +40,7 @@ print(sorted(loaded & {"torch", "hear_diffres", "scipy", "onnx", "onnxruntime", 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    return export_model(load_model("mn01"), tmp_path_factory.mktemp("model") / "mn01.onnx")
+    return export_model(torch_model("mn01"), tmp_path_factory.mktemp("model") / "mn01.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_a_distribution_of_its_own_without_torch(file, tmp_path):
     np.save(tmp_path / "audio.npy", AUDIO)
     files = [file]
     if native.available():
-        files.append(export_model(load_model("mn01"), tmp_path / "mn01.hear", "native"))
+        files.append(export_model(torch_model("mn01"), tmp_path / "mn01.hear", "native"))
     for path in files:
         arguments = [str(path), str(tmp_path / "audio.npy"), str(tmp_path / "out.npz")]
         code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n" + ALONE
