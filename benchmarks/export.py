@@ -31,6 +31,7 @@ from .timing import compare
 RESULT = Path(__file__).resolve().parent / "results" / "export.json"
 TITLES = {
     "torch": "PyTorch",
+    "native": "compiled engine",
     "onnx": "ONNX Runtime",
     "onnx int8": "ONNX Runtime int8",
     "openvino": "OpenVINO",
@@ -46,7 +47,8 @@ def run(
     sound = clip()
     audio = torch.from_numpy(sound)[None]
     results: dict[str, dict[str, Any]] = {}
-    formats = {name: suffix for name, suffix in FORMATS.items() if name == "onnx" or importlib.util.find_spec(name)}
+    here = {"native": runtime.native.available(), "onnx": True, "openvino": importlib.util.find_spec("openvino")}
+    formats = {name: suffix for name, suffix in FORMATS.items() if here[name]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index, kind in enumerate(("music", "speech", "rain", "alarm")):
@@ -60,7 +62,12 @@ def run(
                 stamps: dict[str, Callable[[], object]] = {}
                 scene["torch"] = lambda m=model: m.get_scene_embeddings(audio)
                 stamps["torch"] = lambda m=model: m.get_timestamp_embeddings(audio)
-                for way in (f"{kind}{suffix}" for kind in formats for suffix in ("", " int8")):
+                for way in (
+                    f"{kind}{suffix}"
+                    for kind in formats
+                    for suffix in ("", " int8")
+                    if (kind, suffix) != ("native", " int8")
+                ):
                     kind, _, int8 = way.partition(" ")
                     path = folder / f"{tier}_{rate}_{way.replace(' ', '_')}{formats[kind]}"
                     export_model(model, path, kind, int8=bool(int8), calibrate=folder / "audio" if int8 else None)

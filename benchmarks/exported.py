@@ -1,4 +1,4 @@
-"""Exported files as runners: ONNX Runtime and OpenVINO through `hear_diffres.runtime`.
+"""Exported files as runners: the compiled engine, ONNX Runtime and OpenVINO through `hear_diffres.runtime`.
 
 Files are written once per tier and rate into a folder that git ignores, `prepare` does that; opening one is what `make`
 costs. The runtime is imported as `hear_diffres_runtime` where that is installed by itself, which needs no PyTorch.
@@ -14,7 +14,7 @@ from pathlib import Path
 from .runners import Embedder
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench-exports"
-SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIX = {"native": ".hear", "onnx": ".onnx", "openvino": ".xml"}
 
 
 def clear() -> None:

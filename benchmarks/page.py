@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from . import networks, stages, targets
+from . import engine, networks, stages, targets
 from .load import note
 from .runners import OURS
 from .sections import SECTIONS
@@ -53,6 +53,8 @@ table, not with other runs. MACs and parameters: `hear-diffres models`."""
             parts.append(networks.notes(results[name]))
         if name == "stages" and results.get("floors"):
             parts += [_FLOORS, stages.floor_table(results["floors"])]
+        if name == "engine" and results.get("engine_floors"):
+            parts.append(engine.floor_table(results["engine_floors"]))
     parts += ["## When each part was run", _runs(results["runs"])]
     return "\n\n".join(parts) + "\n"
 

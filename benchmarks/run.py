@@ -19,7 +19,7 @@ from typing import Any
 from hear_diffres.files import write_json
 from hear_diffres.machine import describe
 
-from . import exported, pictures, stages
+from . import engine, exported, pictures, stages
 from .page import write
 from .peaks import Peaks
 from .sections import SECTIONS
@@ -75,6 +75,8 @@ def finish(results: dict[str, Any], docs: Path) -> None:
         raise SystemExit("no results yet: run without --only first")
     if "peaks" in results and "stages" in results:
         results["floors"] = stages.floors(results["stages_best"], Peaks.of(results["peaks"]))
+    if "peaks" in results and "engine" in results:
+        results["engine_floors"] = engine.floors(results["engine"], Peaks.of(results["peaks"]))
     docs.mkdir(parents=True, exist_ok=True)
     try:
         drawn = pictures.draw(results, docs / "benchmarks")

@@ -1,6 +1,6 @@
 """What is timed: our ways from a waveform to embeddings (`OURS`), and other networks beside them (`PEERS`).
 
-A further runtime (ONNX Runtime, OpenVINO ...) is one more entry of `OURS`: a name, the packages it needs, and a
+A further runtime is one more entry of `OURS`: a name, the packages it needs, and a
 function from tier, rate and threads to an `Embedder`. Where a package is missing the entry is left out, and the page
 says so. Nothing heavy is imported before an entry is used: `cold` times the imports.
 """
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 
 SAMPLE_RATE = 32_000
+ENGINE = "compiled engine"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class Runner:
     @property
     def missing(self) -> list[str]:
         """Packages that are not installed."""
-        return _missing(self.packages)
+        missing = _missing(self.packages)
+        if not missing and self.name == ENGINE:
+            from hear_diffres.runtime import native
+
+            missing = [] if native.available() else ["a C++ compiler when hear_diffres was installed"]
+        return missing
 
 
 @dataclass(frozen=True)
@@ -152,15 +158,16 @@ def _file_writer(kind: str) -> Callable[[str, float], object]:
     return prepare
 
 
-def _file_runner(name: str, kind: str, package: str) -> Runner:
-    packages = ("hear_diffres.export", "hear_diffres.runtime", "onnx", package)
-    return Runner(name, packages, _file_maker(kind), _file_writer(kind), ("numpy", package))
+def _file_runner(name: str, kind: str, *needs: str) -> Runner:
+    packages = ("hear_diffres.export", "hear_diffres.runtime", *needs)
+    return Runner(name, packages, _file_maker(kind), _file_writer(kind), ("numpy", *needs[-1:]))
 
 
 OURS: tuple[Runner, ...] = (
     Runner("PyTorch", ("torch", "hear_diffres"), _pytorch),
-    _file_runner("ONNX Runtime", "onnx", "onnxruntime"),
-    _file_runner("OpenVINO", "openvino", "openvino"),
+    _file_runner(ENGINE, "native"),
+    _file_runner("ONNX Runtime", "onnx", "onnx", "onnxruntime"),
+    _file_runner("OpenVINO", "openvino", "onnx", "openvino"),
 )
 PEERS: tuple[Peer, ...] = (
     Peer("YAMNet", _yamnet, sample_rate=16_000),

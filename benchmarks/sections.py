@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import cold, diffres_scaling, embed, networks, peaks, scenes, sizes, stages, timestamps
+from . import cold, diffres_scaling, embed, engine, networks, peaks, scenes, sizes, stages, timestamps
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ SECTIONS: dict[str, Section] = {
         "it the stacking of its channels for the backbone. Medians.",
         _stages,
         stages.table,
+    ),
+    "engine": Section(
+        "Where the time goes in the compiled engine",
+        "The same clip in the compiled engine, one thread (`python -m benchmarks.engine`): `front end` is samples to\n"
+        "log-mel, `DiffRes` makes the backbone's picture, `vectors` averages what was tapped. Medians.",
+        engine.run,
+        engine.table,
     ),
     "embed": Section(
         "Waveform to embedding: every tier and rate",

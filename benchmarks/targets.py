@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import embed, reference, stages
+from . import embed, engine, reference, stages
 
 SPEED, FLOOR, FILE_MEGABYTES = 3_000, 3.0, 2.0
 EXPORTED = Path(__file__).resolve().parent / "results" / "export.json"  # of `python -m benchmarks.export`
@@ -31,6 +31,7 @@ def rows(results: dict[str, Any]) -> list[Row]:
             found.append(_against(key, rate, least, threads, {k: v for k, v in ratios.items() if k.endswith(threads)}))
     found.append(_real_time(results.get("embed", [])))
     found += _floors(results.get("floors", {}))
+    found += _engine_floors(results.get("engine_floors", {}))
     found.append(_file_size(EXPORTED))
     return found
 
@@ -75,6 +76,17 @@ def _floors(floors: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
         elif stage in stages.STAGES[:3]:
             text = f"{least:.1f} to {worst:.1f} x"
         out.append(Row(f"{stage} within {FLOOR:.0f} x of its floor", text, within == len(ratios)))
+    return out
+
+
+def _engine_floors(floors: dict[str, dict[str, float]]) -> list[Row]:
+    """The compiled engine's stages, one row each."""
+    out = []
+    for stage in engine.STAGES if floors else ():
+        ratios = sorted((stages[stage], row) for row, stages in floors.items())
+        within = sum(ratio <= FLOOR for ratio, _ in ratios)
+        text = f"{ratios[0][0]:.1f} to {ratios[-1][0]:.1f} x, worst {ratios[-1][1]}; {within} of {len(ratios)} within"
+        out.append(Row(f"compiled engine: {stage} within {FLOOR:.0f} x of its floor", text, within == len(ratios)))
     return out
 
 
