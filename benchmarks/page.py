@@ -60,10 +60,16 @@ table, not with other runs. MACs and parameters: `hear-diffres models`."""
 
 
 def _runs(runs: dict[str, dict[str, Any]]) -> str:
-    lines = ["| part | date | commit | seconds | load before | load after |", "|---" * 6 + "|"]
+    lines = ["| part | date | commit | machine, GMAC/s | seconds | load before | load after |", "|---" * 7 + "|"]
     for name, run in runs.items():
-        cells = (run["date"], run["commit"], f"{run['seconds']:.0f}", *(f"{load:.1f}" for load in run["load"]))
+        speed = f"{run['macs_per_second'] / 1e9:.0f}" if "macs_per_second" in run else "about 50"
+        cells = (run["date"], run["commit"], speed, f"{run['seconds']:.0f}", *(f"{load:.1f}" for load in run["load"]))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "GMAC/s is what one thread reached in a matrix product just after: parts were run on machines of different speed,",
+        "so compare within a part only.",
+    ]
     total = sum(run["seconds"] for run in runs.values()) / 60
     lines += [
         "",

@@ -87,6 +87,12 @@ def _bandwidth(n_bytes: int, seconds: float) -> dict[str, float]:
     return {"copy": 2 * a.numel() * 4 / _best(lambda: a.copy_(b), seconds), "triad": triad}
 
 
+def speed() -> float:
+    """A quick look at how fast one thread multiplies matrices here, MAC/s: tells machines apart."""
+    with threads(1):
+        return _gemm(512, 512, 512, 0.5)
+
+
 def run(quick: bool = False) -> dict[str, Any]:
     """Rates by threads; see `Peaks.of`."""
     seconds, sizes = (0.05 if quick else 0.8), caches()

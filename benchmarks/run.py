@@ -19,7 +19,7 @@ from typing import Any
 from hear_diffres.files import write_json
 from hear_diffres.machine import describe
 
-from . import engine, exported, pictures, stages
+from . import engine, exported, peaks, pictures, stages
 from .page import write
 from .peaks import Peaks
 from .sections import SECTIONS
@@ -65,6 +65,7 @@ def run_section(name: str, quick: bool, results: dict[str, Any], machine: dict[s
         "commit": machine["commit"],
         "seconds": time.perf_counter() - start,
         "load": [before, os.getloadavg()[0]],
+        "macs_per_second": peaks.speed(),
     }
     print(f"{name}: {results['runs'][name]['seconds']:.0f} s", flush=True)
 

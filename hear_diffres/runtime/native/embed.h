@@ -57,7 +57,7 @@ inline long round_up(long n) { return (n + 15) / 16 * 16; }
 // Floats of `shared` that a call needs, generously.
 inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
-    long total = 3 * (samples + 2) + signal_length(m.front, frames) + FFT_SIZE;
+    long total = samples + 2 + signal_length(m.front, frames) + FFT_SIZE;
     total += frames * (2L * m.front.n_mels + 2 * m.merging.bands);
     total += (bins + 3) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
@@ -100,9 +100,9 @@ inline void run_picture(Call& call, const float* audio, long n, bool at_start) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
     const long frames = call.frames;
-    float* products = arena.take(2 * (n + 2));
-    Signal signal = emphasise(m.front, audio, n, at_start, frames, products,
-                              arena.take((n > signal_length(m.front, frames) ? n : signal_length(m.front, frames)) + 64));
+    float* scaled = arena.take(n + 2);
+    Signal signal = emphasise(m.front, audio, n, at_start, frames, scaled,
+                              arena.take(signal_length(m.front, frames) + 64));
     call.logmel = call.logs = arena.take(frames * m.front.n_mels);
     call.power = call.merged = arena.take(frames * m.front.n_mels);
     const bool merge = m.merging.bands != m.front.n_mels;

@@ -6,6 +6,10 @@
 namespace {
 
 const int FFT_SIZE = 1024, HALF = FFT_SIZE / 2;
+// A gap after every 64 points: points 64 apart would else compete for the same few places of the cache.
+const int COLUMN = 65, POINTS = HALF / 64 * COLUMN;
+
+inline int point(int i) { return i + i / 64; }
 
 struct Twiddles {
     float first[64][8][2];   // W512^(j q)
@@ -23,7 +27,7 @@ struct Twiddles {
             }
         for (int k = 0; k <= HALF / 2; k++)
             split[k][0] = (float)cos(turn * k / FFT_SIZE), split[k][1] = (float)sin(turn * k / FFT_SIZE);
-        for (int p = 0; p < HALF; p++) place[(p >> 6) + 8 * ((p >> 3) & 7) + 64 * (p & 7)] = p;
+        for (int p = 0; p < HALF; p++) place[(p >> 6) + 8 * ((p >> 3) & 7) + 64 * (p & 7)] = point(p);
     }
 };
 
@@ -56,13 +60,14 @@ inline void butterfly8(Complex8* x, int stride, const float (*w)[2]) {
     for (int q = 1; q < 8; q++) x[q * stride] = TWIDDLED ? times(y[q], w[q]) : y[q];
 }
 
-// `z`: 512 complex points, even samples as real and odd ones as imaginary parts, halved. Gives the power of bins
+// `z`: 512 complex points at their `point`, even samples as real and odd ones as imaginary parts, halved. Gives the power of bins
 // 0 ... n_bins - 1 of the 513. Destroys `z`.
 inline void power_spectrum(const Twiddles& w, Complex8* z, v8* power, int n_bins) {
-    for (int j = 0; j < 64; j++) butterfly8<true>(z + j, 64, w.first[j]);
-    for (int block = 0; block < HALF; block += 64)
+    for (int j = 0; j < 64; j++) butterfly8<true>(z + j, COLUMN, w.first[j]);
+    for (int block = 0; block < POINTS; block += COLUMN) {
         for (int j = 0; j < 8; j++) butterfly8<true>(z + block + j, 8, w.second[j]);
-    for (int block = 0; block < HALF; block += 8) butterfly8<false>(z + block, 1, 0);
+        for (int j = 0; j < 64; j += 8) butterfly8<false>(z + block + j, 1, 0);
+    }
     v8 even = z[0].re * 2.0f, odd = z[0].im * 2.0f;
     power[0] = (even + odd) * (even + odd);
     if (n_bins > HALF) power[HALF] = (even - odd) * (even - odd);

@@ -4,6 +4,7 @@
 
 namespace {
 
+const int PIECE = 1024;
 const float SAFE_PEAK = 65536.0f;  // above it a sound is divided by its peak before the FFT, as in frontend/stft.py
 
 // The emphasised signal under `n_frames` frames (and `skip` before them), mirrored at its ends.
@@ -36,7 +37,7 @@ inline float peak_of(const float* x, long n) {
 // Samples needed in `data`, `FFT_SIZE` more than that must be there.
 inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames - 1) * f.hop + FFT_SIZE; }
 
-inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_start, long n_frames, float* products,
+inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_start, long n_frames, float* scaled,
                         float* data) {
     float pair[2] = {n > 0 ? audio[0] : 0.0f, n > 1 ? audio[1] : 0.0f};
     if (n < 2) audio = pair, n = 2;  // emphasis takes one sample
@@ -44,40 +45,55 @@ inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_s
     float peak = peak_of(audio, n);
     if (peak > SAFE_PEAK) {
         out.scale = peak;
-        for (long i = 0; i < n; i++) data[i] = audio[i] / peak;
-        memcpy(products + n, data, n * sizeof(float));
-        audio = products + n;
+        for (long i = 0; i < n; i++) scaled[i] = audio[i] / peak;
+        audio = scaled;
     }
-    // Rounded twice, as EfficientAT does: in a loop of its own, so that no compiler makes one operation of both.
-    for (long i = 0; i < n - 1; i++) products[i] = audio[i] * -f.preemphasis;
-    for (long i = 0; i < n - 1; i++) products[i] += audio[i + 1];
-    long start = at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, end = start + signal_length(f, n_frames);
-    long m = n - 1, inner0 = start < 0 ? 0 : start, inner1 = end < m ? end : m;
+    const float minus = -f.preemphasis;
+    const long start = at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, m = n - 1;
+    const long end = start + signal_length(f, n_frames);
+    long inner0 = start < 0 ? 0 : start, inner1 = end < m ? end : m;
     if (inner1 < inner0) inner1 = inner0;
-    for (long i = start; i < (inner0 < end ? inner0 : end); i++) data[i - start] = products[mirrored(i, m)];
-    if (inner1 > inner0) memcpy(data + inner0 - start, products + inner0, (inner1 - inner0) * sizeof(float));
-    for (long i = inner1 > start ? inner1 : start; i < end; i++) data[i - start] = products[mirrored(i, m)];
+    // Rounded twice, as EfficientAT does: products and sums in loops of their own, so that no compiler makes one
+    // operation of both.
+    float products[PIECE];
+    for (long i = inner0; i < inner1; i += PIECE) {
+        const long count = inner1 - i < PIECE ? inner1 - i : PIECE;
+        for (long k = 0; k < count; k++) products[k] = audio[i + k] * minus;
+        for (long k = 0; k < count; k++) data[i - start + k] = products[k] + audio[i + k + 1];
+    }
+    auto outside = [&](long i) {
+        const long j = mirrored(i, m);
+        volatile float product = audio[j] * minus;
+        data[i - start] = product + audio[j + 1];
+    };
+    for (long i = start; i < (inner0 < end ? inner0 : end); i++) outside(i);
+    for (long i = inner1 > start ? inner1 : start; i < end; i++) outside(i);
     return out;
 }
 
 // Frames [first, last) of the signal; log-mel [frame][n_mels], and its power beside it.
 inline void log_mel(const FrontEnd& f, const Signal& signal, long first, long last, float* logmel, float* power) {
     v8 spectrum[HALF + 1];
-    Complex8 z[HALF];
+    Complex8 z[POINTS];
     float least = f.floor / signal.scale / signal.scale;
     v8 floor = splat(least > 1.17549435e-38f ? least : 1.17549435e-38f);
     v8 back = splat(2 * logf(signal.scale));
     for (long t = first; t < last; t += LANES) {
         const float* rows[LANES];
-        for (int l = 0; l < LANES; l++) rows[l] = signal.data + (t + l < last ? t + l : last - 1) * f.hop;
-        memset((void*)z, 0, f.lo / 2 * sizeof(Complex8));
-        memset((void*)(z + f.hi / 2), 0, (HALF - f.hi / 2) * sizeof(Complex8));
+        float *log_rows[LANES], *power_rows[LANES];
+        const int left = last - t < LANES ? (int)(last - t) : LANES;
+        for (int l = 0; l < LANES; l++) {
+            const long frame = l < left ? t + l : last - 1;
+            rows[l] = signal.data + frame * f.hop;
+            log_rows[l] = logmel + frame * f.n_mels, power_rows[l] = power + frame * f.n_mels;
+        }
+        memset((void*)z, 0, point(f.lo / 2) * sizeof(Complex8));
+        memset((void*)(z + point(f.hi / 2)), 0, (POINTS - point(f.hi / 2)) * sizeof(Complex8));
         for (int i = f.lo; i < f.hi; i += LANES) {
             v8 x[LANES];
-            for (int l = 0; l < LANES; l++) x[l] = load(rows[l] + i);
-            transpose8(x);
+            load_columns(rows, i, x);
             for (int l = 0; l < LANES; l += 2)
-                z[(i + l) / 2] = {x[l] * splat(f.window[i + l]), x[l + 1] * splat(f.window[i + l + 1])};
+                z[point((i + l) / 2)] = {x[l] * splat(f.window[i + l]), x[l + 1] * splat(f.window[i + l + 1])};
         }
         power_spectrum(f.twiddles, z, spectrum, f.n_bins);
         const float* weight = f.bank;
@@ -96,11 +112,7 @@ inline void log_mel(const FrontEnd& f, const Signal& signal, long first, long la
                 powers[j] = a + c + floor;
                 logs[j] = log8(powers[j]) + back;
             }
-            transpose8(logs), transpose8(powers);
-            for (int l = 0; l < LANES && t + l < last; l++) {
-                store(logmel + (t + l) * f.n_mels + b, logs[l]);
-                store(power + (t + l) * f.n_mels + b, powers[l]);
-            }
+            store_columns(logs, log_rows, b, left), store_columns(powers, power_rows, b, left);
         }
     }
     if (signal.scale != 1.0f)

@@ -27,7 +27,18 @@ inline v8 min8(v8 a, v8 b) { return (v8)_mm256_min_ps((__m256)a, (__m256)b); }
 inline v8 to_float(i8 x) { return (v8)_mm256_cvtepi32_ps((__m256i)x); }
 inline i8 to_int(v8 x) { return (i8)_mm256_cvttps_epi32((__m256)x); }
 #else
+#ifdef __ARM_NEON
+#include <arm_neon.h>
+inline v8 fma8(v8 a, v8 b, v8 c) {
+    float32x4_t x[2], y[2], z[2];
+    memcpy(x, &a, 32), memcpy(y, &b, 32), memcpy(z, &c, 32);
+    z[0] = vfmaq_f32(z[0], x[0], y[0]), z[1] = vfmaq_f32(z[1], x[1], y[1]);
+    memcpy(&c, z, 32);
+    return c;
+}
+#else
 inline v8 fma8(v8 a, v8 b, v8 c) { return a * b + c; }
+#endif
 inline v8 max8(v8 a, v8 b) { return a > b ? a : b; }
 inline v8 min8(v8 a, v8 b) { return a < b ? a : b; }
 inline v8 to_float(i8 x) { return __builtin_convertvector(x, v8); }
@@ -61,31 +72,46 @@ inline v8 log8(v8 x) {
     return fma8(e, splat(0.693359375f), m + y);
 }
 
-// Eight rows of eight to eight columns.
-inline void transpose8(v8 r[8]) {
+// Four by four numbers at a time, rows to columns.
+inline void transpose4(v8 r[4]) {
 #ifdef HD_AVX2
-    __m256 t[8], u[8];
-    for (int i = 0; i < 8; i += 2) {
-        t[i] = _mm256_unpacklo_ps((__m256)r[i], (__m256)r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_ps((__m256)r[i], (__m256)r[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = (v8)_mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-        r[i + 4] = (v8)_mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-    }
+    __m256 a = _mm256_unpacklo_ps((__m256)r[0], (__m256)r[1]), b = _mm256_unpackhi_ps((__m256)r[0], (__m256)r[1]);
+    __m256 c = _mm256_unpacklo_ps((__m256)r[2], (__m256)r[3]), d = _mm256_unpackhi_ps((__m256)r[2], (__m256)r[3]);
+    r[0] = (v8)_mm256_shuffle_ps(a, c, 0x44), r[1] = (v8)_mm256_shuffle_ps(a, c, 0xee);
+    r[2] = (v8)_mm256_shuffle_ps(b, d, 0x44), r[3] = (v8)_mm256_shuffle_ps(b, d, 0xee);
 #else
-    float a[8][8], b[8][8];
+    float a[4][8], b[4][8];
     memcpy(a, r, sizeof a);
-    for (int i = 0; i < 8; i++)
-        for (int j = 0; j < 8; j++) b[j][i] = a[i][j];
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) b[j][i] = a[i][j], b[j][i + 4] = a[i][j + 4];
     memcpy(r, b, sizeof b);
 #endif
+}
+
+// Eight numbers of each of eight rows, a row per lane.
+inline void load_columns(const float* const rows[8], long at, v8 out[8]) {
+    for (int half = 0; half < 8; half += 4) {
+        for (int i = 0; i < 4; i++) {
+            const float *low = rows[i] + at + half, *high = rows[i + 4] + at + half;
+#ifdef HD_AVX2
+            out[half + i] = (v8)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
+#else
+            memcpy(&out[half + i], low, 16), memcpy((char*)&out[half + i] + 16, high, 16);
+#endif
+        }
+        transpose4(out + half);
+    }
+}
+
+// The way back: eight numbers to each of the first `n` rows. Destroys `in`.
+inline void store_columns(v8 in[8], float* const rows[8], long at, int n) {
+    transpose4(in), transpose4(in + 4);
+    for (int i = 0; i < 4; i++)
+        for (int half = 0; half < 8; half += 4) {
+            const char* both = (const char*)&in[half + i];
+            if (i < n) memcpy(rows[i] + at + half, both, 16);
+            if (i + 4 < n) memcpy(rows[i + 4] + at + half, both + 16, 16);
+        }
 }
 
 enum Act { NONE = 0, RELU = 1, HARDSWISH = 2 };
