@@ -67,8 +67,8 @@ def _runs(runs: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "GMAC/s is what one thread reached in a matrix product just after: parts were run on machines of different speed,",
-        "so compare within a part only.",
+        "GMAC/s is what one thread reached in a matrix product just after: parts were run on machines of different",
+        "speed, so compare within a part only.",
     ]
     total = sum(run["seconds"] for run in runs.values()) / 60
     lines += [

@@ -63,11 +63,12 @@ def tiers() -> str:
     for name in list_models():
         cost = cost_of(get_config(name))
         macs = " | ".join(f"{value / 1e6:.1f}" for value in cost.macs.values())
-        times = [speed["stages"][f"{name}, {rate} removed"]["all, from samples"] for rate in ("0%", "50%", "75%")]
+        rows = [speed["engine"][f"{name}, {rate} removed"] for rate in ("0%", "50%", "75%")]
+        times = [sum(stage["median"] for stage in row.values()) for row in rows]
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
         cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    busy = note(speed.get("runs", {}), ("stages",))
+    busy = note(speed.get("runs", {}), ("engine",))
     lines.append("")
     lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}{busy and '; ' + busy}.")
     return "\n".join(lines)

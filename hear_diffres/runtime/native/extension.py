@@ -14,7 +14,8 @@ HEADERS = (
     "embed.h", "vectors.h",
 )  # fmt: skip
 FLAGS = (
-    "-std=gnu++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi", "-pthread",
+    "-std=gnu++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi",
+    "-pthread",
 )  # fmt: skip
 
 
