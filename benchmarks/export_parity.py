@@ -1,6 +1,6 @@
 """How far an exported file is from the PyTorch model it was made from: the largest difference of any number.
 
-    python -m benchmarks.export_parity [FOLDER]
+    python -m benchmarks.export_parity [FOLDER] [--format native]
 
 Lengths were not seen at export, which sees no audio at all. The recordings of FOLDER (default: examples/clips) are
 joined to one signal; each length is cut from its start and from its middle.
@@ -8,9 +8,9 @@ joined to one signal; each length is cut from its start and from its middle.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from hear_diffres import load_model, runtime
+from hear_diffres import HearModel, load_model, runtime
 from hear_diffres.archive import find_audio
 from hear_diffres.audio import read_audio
-from hear_diffres.export import export_model
+from hear_diffres.export import FORMATS, export_model
 from hear_diffres.frontend import LogMel
 from hear_diffres.machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "export_parity.json"
+RESULTS = ROOT / "benchmarks" / "results"
+RESULT = RESULTS / "export_parity.json"
 LENGTHS = {
     "1 sample": 1, "799 samples": 799, "1 s": 32_000, "1.003 s": 32_096, "3.7 s": 118_400, "9.999 s": 319_968,
     "10 s": 320_000, "10 s + 1": 320_001, "25 s": 800_000, "3 min": 5_760_000,
@@ -40,6 +41,10 @@ CASES = [
 ]
 
 
+def _exported(model: HearModel, folder: Path, format: str) -> runtime.RuntimeModel:
+    return runtime.load_model(export_model(model, folder / f"model{FORMATS[format]}", format), threads=1)
+
+
 def cuts(folder: Path, n: int) -> np.ndarray:
     """Two sounds of `n` samples."""
     recordings = np.concatenate([read_audio(file) for file in find_audio([folder])])
@@ -48,14 +53,16 @@ def cuts(folder: Path, n: int) -> np.ndarray:
     return np.stack([recordings[:n], recordings[half : half + n]])
 
 
-def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str]]) -> dict[str, dict[str, Any]]:
+def run(
+    folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str]], format: str = "onnx"
+) -> dict[str, dict[str, Any]]:
     """Case to length to the largest difference of scene and of timestamp embeddings."""
     torch.set_num_threads(1)
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         for tier, rate, embedding in cases:
             model = load_model(tier, reduction=rate, embedding=embedding, runtime="torch")
-            ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
+            ours = _exported(model, Path(name), format)
             row = results.setdefault(f"{tier}, {rate:.0%}, {'all embeddings' if embedding == ALL else embedding}", {})
             for title, n in lengths.items():
                 audio = cuts(folder, n)
@@ -66,14 +73,16 @@ def run(folder: Path, lengths: dict[str, int], cases: list[tuple[str, float, str
     return results
 
 
-def against_float64(folder: Path, cases: list[tuple[str, float, str]]) -> dict[str, dict[str, float]]:
+def against_float64(
+    folder: Path, cases: list[tuple[str, float, str]], format: str = "onnx"
+) -> dict[str, dict[str, float]]:
     """Case to the largest error of timestamp embeddings of 10 s, of the `file` and of `torch`; float64 is right."""
     torch.set_num_threads(1)
     audio, results = cuts(folder, 320_000), {}
     with tempfile.TemporaryDirectory() as name, torch.no_grad():
         for tier, rate, embedding in cases:
             model = load_model(tier, reduction=rate, embedding=embedding, runtime="torch")
-            ours = runtime.load_model(export_model(model, Path(name) / "model.onnx"), threads=1)
+            ours = _exported(model, Path(name), format)
             exact = copy.deepcopy(model).double()
             exact.network.frontend = LogMel().double()
             grid = torch.arange(model.n_timestamps(audio.shape[1]), dtype=torch.float64) * model.hop_ms
@@ -101,7 +110,12 @@ def table(results: dict[str, dict[str, Any]], exact: dict[str, dict[str, float]]
 
 
 if __name__ == "__main__":
-    clips = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "examples" / "clips"
-    measured, errors = run(clips, LENGTHS, CASES), against_float64(clips, CASES)
-    RESULT.write_text(json.dumps({"machine": describe(), "parity": measured, "float64": errors}, indent=1) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "examples" / "clips")
+    parser.add_argument("--format", choices=FORMATS, default="onnx")
+    given = parser.parse_args()
+    measured = run(given.folder, LENGTHS, CASES, given.format)
+    errors = against_float64(given.folder, CASES, given.format)
+    target = RESULT if given.format == "onnx" else RESULTS / f"export_parity_{given.format}.json"
+    target.write_text(json.dumps({"machine": describe(), "parity": measured, "float64": errors}, indent=1) + "\n")
     print(table(measured, errors))
