@@ -6,6 +6,7 @@
 namespace {
 
 const long STRETCH_FLOATS = 40000;  // of the expanded rows of a stretch
+const long STRETCH_PIXELS = 64;     // at least, so that weights too large for the cache are not read for a few pixels
 
 struct Map {
     float* data;
@@ -99,8 +100,8 @@ inline void run_stem(const Taps& s, const Merging& m, const Picture& in, const M
 // Rows of time that a stretch takes at once.
 inline long stretch_of(const Block& b, int width) {
     long per_row = (long)(width + b.depthwise.kernel - 1) * b.depthwise.channels * b.depthwise.stride;
-    long rows = STRETCH_FLOATS / per_row;
-    return rows < 4 ? 4 : rows;
+    long rows = STRETCH_FLOATS / per_row, least = STRETCH_PIXELS / width;
+    return rows < least ? least : rows < 4 ? 4 : rows;
 }
 
 // Floats of the padded rows of a stretch.
