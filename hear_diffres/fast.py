@@ -70,7 +70,8 @@ def _key(model: HearModel, tensors: list[Tensor]) -> tuple[object, ...]:
     parts = [*network.compressor.modules(), network.backbone, network.frontend]
     return (
         model.reduction, model.hop_ms, model.chunk_frames, str(model.embedding), model.budget, torch.get_num_threads(),
-        network.inference_dtype, tuple((id(part), _hooked(part)) for part in parts), versions(tensors),
+        network.generation, network.inference_dtype, tuple((id(part), _hooked(part)) for part in parts),
+        versions(tensors),
     )  # fmt: skip
 
 

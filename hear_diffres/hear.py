@@ -119,7 +119,7 @@ class HearModel(nn.Module):
     @property
     def runtime(self) -> str:
         """What answers `get_scene_embeddings` and `get_timestamp_embeddings` now: "native" or "torch"."""
-        return "torch" if self._engine() is None else "native"
+        return "torch" if self.engine() is None else "native"
 
     def use_runtime(self, runtime: str) -> HearModel:
         """Choose what answers `get_scene_embeddings` and `get_timestamp_embeddings`; returns the model.
@@ -136,10 +136,11 @@ class HearModel(nn.Module):
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
         self._fast = None if runtime == "torch" else FastPath(required=runtime == "native")
         if runtime == "native":
-            self._engine()
+            self.engine()
         return self
 
-    def _engine(self) -> RuntimeModel | None:
+    def engine(self) -> RuntimeModel | None:
+        """The compiled engine for the model as it is now, or None where PyTorch is to run it."""
         return None if self._fast is None else self._fast.engine(self)
 
     @property
@@ -202,7 +203,7 @@ class HearModel(nn.Module):
             TypeError: not a float32 tensor.
             ValueError: wrong rank, empty, or not finite.
         """
-        engine = self._engine()
+        engine = self.engine()
         if engine is not None:
             check_audio(audio, lengths)
             return torch.from_numpy(engine.get_scene_embeddings(*_arrays(audio, lengths)))
@@ -223,7 +224,7 @@ class HearModel(nn.Module):
         Raises:
             TypeError, ValueError: as `get_scene_embeddings`.
         """
-        engine = self._engine()
+        engine = self.engine()
         if engine is not None:
             check_audio(audio, lengths)
             found, milliseconds = engine.get_timestamp_embeddings(*_arrays(audio, lengths))

@@ -52,6 +52,7 @@ class Network(nn.Module):
         self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
         self._folded: dict[int, _Folded] = {}
+        self.generation = 0  # counts what `forget_folded` was called for: tensors may be others since
         self._inference_dtype: torch.dtype | None = None
         # With `assign=True` the tensors are others.
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
@@ -147,6 +148,7 @@ class Network(nn.Module):
     def forget_folded(self) -> None:
         """To be called when a layer was replaced by another after an inference; changed values are noticed."""
         self._folded.clear()
+        self.generation += 1
 
     def train(self, mode: bool = True) -> Network:
         self.forget_folded()

@@ -13,6 +13,7 @@ from torch import Tensor
 from .chunking import Chunk
 from .errors import StreamError
 from .hear import HearModel
+from .runtime import RuntimeModel
 
 _QUALITY = "HQ"  # as `audio.read_blocks`, so that a stream equals the file
 
@@ -199,7 +200,11 @@ class Streamer:
         `total` is the number of times in the whole sound where this is its last chunk.
         """
         model = self.model
-        audio = torch.from_numpy(self._held[chunk.start - self._origin : chunk.stop - self._origin].copy())
+        samples = self._held[chunk.start - self._origin : chunk.stop - self._origin]
+        engine = model.engine()
+        if engine is not None:
+            return (*self._by_engine(engine, samples, chunk, total), None)
+        audio = torch.from_numpy(samples.copy())
         picture, state = model.frontend.forward_with_state(
             audio.unsqueeze(0).to(model.device), n_frames=chunk.n_frames, at_start=chunk.first == 0, state=state
         )
@@ -208,6 +213,19 @@ class Streamer:
         weighted = scene[0].double().cpu().numpy() * chunk.n_frames
         times = torch.arange(first, last, dtype=torch.float64, device=model.device) * model.hop_ms
         return values[0], times, weighted, state
+
+    def _by_engine(
+        self, engine: RuntimeModel, samples: np.ndarray, chunk: Chunk, total: int | None
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """The same from the compiled engine, which knows no front end with state."""
+        model = self.model
+        first, last = model.chunk_timestamps(chunk, total)
+        scene, values = engine.embed_chunk_both(
+            samples[None], chunk.n_frames, at_start=chunk.first == 0, at_end=total is not None,
+            grid=model.chunk_grid(chunk, first, last).numpy(),
+        )  # fmt: skip
+        times = torch.arange(first, last, dtype=torch.float64) * model.hop_ms
+        return torch.from_numpy(values[0]), times, scene[0].astype(np.float64) * chunk.n_frames
 
 
 def _none(model: HearModel) -> tuple[Tensor, Tensor]:

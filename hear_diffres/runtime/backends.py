@@ -31,6 +31,10 @@ class Backend(ABC):
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
         """One of the two outputs."""
 
+    def run_both(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Both outputs."""
+        return self.run(inputs, SCENE), self.run(inputs, TIMESTAMPS)
+
 
 class OnnxBackend(Backend):
     """A `.onnx` file in ONNX Runtime on the CPU."""
@@ -117,9 +121,18 @@ class NativeBackend(Backend):
             raise ImportError(f"{path}: {error}") from error
 
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-        grid = None if output == SCENE else inputs["grid"]
-        n_frames, at_start, hop_ms = int(inputs["max_frames"]), bool(inputs["at_start"]), float(inputs["hop_ms"])
-        return np.stack([self._engine.embed(sound, n_frames, at_start, grid, hop_ms) for sound in inputs["audio"]])
+        n_frames, at_start, grid, hop_ms = self._arguments(inputs)
+        times = None if output == SCENE else grid
+        return np.stack([self._engine.embed(sound, n_frames, at_start, times, hop_ms) for sound in inputs["audio"]])
+
+    def run_both(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        rest = self._arguments(inputs)
+        scenes, times = zip(*(self._engine.embed_both(sound, *rest) for sound in inputs["audio"]), strict=True)
+        return np.stack(scenes), np.stack(times)
+
+    @staticmethod
+    def _arguments(inputs: Mapping[str, np.ndarray]) -> tuple[int, bool, np.ndarray, float]:
+        return int(inputs["max_frames"]), bool(inputs["at_start"]), inputs["grid"], float(inputs["hop_ms"])
 
 
 def _check_names(path: Path, inputs: list[str], outputs: list[str]) -> None:

@@ -166,7 +166,19 @@ class RuntimeModel:
         Returns:
             `[B, D]` or, where a grid is given, `[B, G, D]`.
         """
-        inputs = {
+        inputs = self._inputs(audio, n_frames, at_start, at_end, grid)
+        return self._backend.run(inputs, SCENE if grid is None else TIMESTAMPS)
+
+    def embed_chunk_both(
+        self, audio: np.ndarray, n_frames: int, *, at_start: bool, at_end: bool, grid: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed_chunk`: `[B, D]` and `[B, G, D]`; the compiled engine makes both in one pass."""
+        return self._backend.run_both(self._inputs(audio, n_frames, at_start, at_end, grid))
+
+    def _inputs(
+        self, audio: np.ndarray, n_frames: int, at_start: bool, at_end: bool, grid: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        return {
             "audio": np.ascontiguousarray(audio),
             "at_start": np.array(int(at_start), np.int64),
             "at_end": np.array(int(at_end), np.int64),
@@ -174,7 +186,6 @@ class RuntimeModel:
             "hop_ms": np.array(0.0 if grid is None else self.hop_ms),
             "grid": np.zeros(0, np.float32) if grid is None else grid,
         }
-        return self._backend.run(inputs, SCENE if grid is None else TIMESTAMPS)
 
     def _run(self, sounds: np.ndarray, chunk: Chunk, grid: np.ndarray | None) -> np.ndarray:
         return self.embed_chunk(

@@ -115,9 +115,10 @@ void hd_close(void* opened) {
 
 long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)opened)->model); }
 
-// 0: done; 1: not enough memory. `grid` null: a scene embedding. `stages` null, or room for four times in seconds.
+// 0: done; 1: not enough memory. `scene` and `times` (around the `grid`): null where it is not wanted. `stages`: null, or
+// room for four times in seconds.
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
-             double hop_ms, float* out, double* stages) {
+             double hop_ms, float* scene, float* times, double* stages) {
     Handle* handle = (Handle*)opened;
     Space space = {nullptr, nullptr};
     try {
@@ -129,7 +130,7 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
         if (!space.data) return 1;
         if (!space.pool && handle->threads > 1) space.pool = new hd_pool(handle->threads);
         int done = handle->engine->embed(handle->model, space.data, space.pool, handle->threads, audio, n, at_start,
-                                         frames, grid, n_grid, hop_ms, out, stages);
+                                         frames, grid, n_grid, hop_ms, scene, times, stages);
         std::lock_guard<std::mutex> lock(handle->mutex);
         handle->spare.push_back(space);
         return !done;

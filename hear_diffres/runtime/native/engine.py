@@ -82,7 +82,7 @@ def _library() -> ctypes.CDLL:
     library.hd_close.argtypes, library.hd_close.restype = [handle], None
     library.hd_size.argtypes, library.hd_size.restype = [handle], long
     doubles = ctypes.POINTER(ctypes.c_double)
-    library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, doubles]
+    library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, reals, doubles]
     library.hd_finite.argtypes = [reals, long]
     library.hd_variant.argtypes, library.hd_variant.restype = [number], ctypes.c_char_p
     return library
@@ -170,15 +170,38 @@ class NativeEngine:
         Raises:
             MemoryError: not enough of it.
         """
+        if grid is not None:
+            return self._run(audio, n_frames, at_start, None, grid, hop_ms, stages)
+        scene = np.empty(self.size, np.float32)
+        self._run(audio, n_frames, at_start, scene, None, hop_ms, stages)
+        return scene
+
+    def embed_both(
+        self, audio: np.ndarray, n_frames: int, at_start: bool, grid: np.ndarray, hop_ms: float = 50.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed`: the scene embedding `[size]` and those around the grid `[G, size]`, in one pass."""
+        scene = np.empty(self.size, np.float32)
+        return scene, self._run(audio, n_frames, at_start, scene, grid, hop_ms, None)
+
+    def _run(
+        self,
+        audio: np.ndarray,
+        n_frames: int,
+        at_start: bool,
+        scene: np.ndarray | None,
+        grid: np.ndarray | None,
+        hop_ms: float,
+        stages: np.ndarray | None,
+    ) -> np.ndarray:
+        """Fill `scene` and `stages` where they are given; returns what is around the grid."""
         audio = np.ascontiguousarray(audio, np.float32)
-        times = None if grid is None else np.ascontiguousarray(grid, np.float32)
-        out = np.empty(self.size if times is None else (len(times), self.size), np.float32)
-        times_of = None if stages is None else stages.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
+        places = np.ascontiguousarray([] if grid is None else grid, np.float32)
+        times = np.empty((len(places), self.size), np.float32)
+        seconds = None if stages is None else stages.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
         failed = self._library.hd_embed(
-            self._handle, _floats(audio), audio.size, int(at_start), n_frames,
-            None if times is None else _floats(times), 0 if times is None else len(times), hop_ms, _floats(out),
-            times_of,
+            self._handle, _floats(audio), audio.size, int(at_start), n_frames, _floats(places), len(places), hop_ms,
+            None if scene is None else _floats(scene), _floats(times) if len(places) else None, seconds,
         )  # fmt: skip
         if failed:
             raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
-        return out
+        return times

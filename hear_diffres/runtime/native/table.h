@@ -12,7 +12,8 @@ typedef struct {
     void* (*new_space)(void);
     void (*free_space)(void* space);
     int (*embed)(const void* model, void* space, hd_pool* pool, int threads, const float* audio, long n, int at_start,
-                 long frames, const float* grid, long n_grid, double hop_ms, float* out, double* stages);
+                 long frames, const float* grid, long n_grid, double hop_ms, float* scene, float* times,
+                 double* stages);
 } hd_engine;
 
 extern const hd_engine hd_generic;

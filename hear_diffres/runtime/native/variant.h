@@ -21,13 +21,14 @@ void free_space(void* space) {
 }
 
 int embed_any(const void* model, void* space, hd_pool* pool, int threads, const float* audio, long n, int at_start,
-              long frames, const float* grid, long n_grid, double hop_ms, float* out, double* stages) {
+              long frames, const float* grid, long n_grid, double hop_ms, float* scene, float* times,
+              double* stages) {
 #ifdef __SSE__
     unsigned before = __builtin_ia32_stmxcsr();
     __builtin_ia32_ldmxcsr(before | 0x8040);  // numbers too small to be normal count as 0: they are slow
 #endif
     bool done = embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid, n_grid,
-                      hop_ms, out, stages);
+                      hop_ms, scene, times, stages);
 #ifdef __SSE__
     __builtin_ia32_ldmxcsr(before);
 #endif

@@ -108,13 +108,13 @@ inline double seconds() {
     return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
-// `[size]`, or `[n_grid][size]` where there is a grid of milliseconds from the first frame. `stages`, unless null: the
-// seconds of front end, DiffRes, backbone and vectors. False: no memory.
+// Unless null: `scene` [size], and `times` [n_grid][size] around the milliseconds of `grid` from the first frame. `stages`,
+// unless null: the seconds of front end, DiffRes, backbone and vectors. False: no memory.
 inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
-                  bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* out,
-                  double* stages) {
+                  bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* scene,
+                  float* times, double* stages) {
     const long vector = m.last.out + m.hidden.out + m.logits.out + 64;
-    space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m)) * threads + 64 * threads);
+    space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m) + 64) * threads + vector + 64);
     for (int i = 0; i < threads; i++) {
         space.own[i].reserve(own_floats(m));
         if (!space.own[i].data) return false;
@@ -129,8 +129,9 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     mark(2);
     if (m.last_needed >= 0) run_backbone(call);
     mark(3);
-    if (grid) write_times(call, threads, grid, n_grid, hop_ms, out);
-    else write_vector(call, space.shared.take(vector), out, [](const Sequence& s, float* to) { time_mean(s, to); });
+    if (scene)
+        write_vector(call, space.shared.take(vector), scene, [](const Sequence& s, float* to) { time_mean(s, to); });
+    if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(4);
     for (int i = 0; stages && i < 4; i++) stages[i] = marks[i + 1] - marks[i];
     return true;

@@ -1,0 +1,119 @@
+"""The compiled engine in a model's place: the same numbers, and never those of a model that has changed since."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from hear_diffres import load_model
+from hear_diffres.compression.estimator import UniformEstimator
+from hear_diffres.errors import ConfigError
+from hear_diffres.runtime import native
+
+pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
+
+AUDIO = 0.1 * torch.randn(3, 50_000, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def model():
+    return load_model("mn01", weights="random", reduction=0.5)
+
+
+def close(model, tolerance=2e-5):
+    """The engine answers, and as PyTorch would."""
+    assert model.runtime == "native"
+    slow = copy.deepcopy(model).use_runtime("torch")
+    assert slow.runtime == "torch"
+    for lengths in (None, torch.tensor([50_000, 3_200, 40_001])):
+        torch.testing.assert_close(
+            model.get_scene_embeddings(AUDIO, lengths),
+            slow.get_scene_embeddings(AUDIO, lengths),
+            rtol=0,
+            atol=tolerance,
+        )
+        found, wanted = (m.get_timestamp_embeddings(AUDIO, lengths) for m in (model, slow))
+        assert torch.equal(found[1], wanted[1])
+        torch.testing.assert_close(found[0], wanted[0], rtol=0, atol=5 * tolerance)
+
+
+def test_the_same_numbers(model):
+    close(model)
+
+
+def test_what_changes_is_noticed(model):
+    first = model.get_scene_embeddings(AUDIO)
+    model.reduction = 0.75
+    close(model)
+    assert not torch.equal(first, model.get_scene_embeddings(AUDIO))
+    model.hop_ms = 80.0
+    close(model)
+    with torch.no_grad():
+        model.network.mobilenet.stages[3].project.conv.weight.mul_(1.5)
+    close(model)
+    model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+    with torch.no_grad():
+        model.network.mobilenet.stem.norm.running_mean.add_(0.1)
+    close(model)
+    model.network.compressor.add_module("model", UniformEstimator(128))
+    close(model)
+
+
+def test_pytorch_answers_where_the_engine_would_not_do_the_same(model):
+    assert model.runtime == "native"
+    handle = model.network.backbone.register_forward_hook(lambda *_: None)
+    assert model.runtime == "torch"
+    handle.remove()
+    assert model.runtime == "native"
+    assert model.train().runtime == "torch" and model.eval().runtime == "native"
+    assert model.double().runtime == "torch"
+    for changes in ({"budget": "clip"}, {"frontend": "pcen"}, {"precision": "bfloat16"}):
+        assert load_model("mn01", weights="random", **changes).runtime == "torch"
+
+
+def test_gradients_are_pytorch_s(model):
+    model(AUDIO).sum().backward()
+    assert model.network.mobilenet.stem.conv.weight.grad is not None and model.runtime == "native"
+
+
+def test_asked_for_by_name():
+    assert load_model("mn01", weights="random", runtime="torch").runtime == "torch"
+    assert load_model("mn01", weights="random", runtime="native").runtime == "native"
+    with pytest.raises(ConfigError, match="cannot be exported"):
+        load_model("mn01", weights="random", budget="clip", runtime="native")
+    with pytest.raises(ValueError, match="auto, native, torch"):
+        load_model("mn01", weights="random", runtime="onnx")
+
+
+def test_copies_and_pickles(model):
+    wanted = model.get_scene_embeddings(AUDIO)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other.get_scene_embeddings(AUDIO), wanted)
+
+
+def test_bad_audio_is_named_as_by_pytorch(model):
+    for audio, error in (
+        (AUDIO[0], ValueError),
+        (AUDIO.double(), TypeError),
+        (torch.full((1, 9), torch.nan), ValueError),
+    ):
+        with pytest.raises(error) as fast:
+            model.get_scene_embeddings(audio)
+        with pytest.raises(error) as slow:
+            copy.deepcopy(model).use_runtime("torch").get_scene_embeddings(audio)
+        assert str(fast.value) == str(slow.value)
+
+
+def test_without_an_engine(model, monkeypatch):
+    monkeypatch.setattr(native, "why_not", lambda: "no compiler")
+    monkeypatch.setattr("hear_diffres.export.native.open_native", _missing)
+    assert load_model("mn01", weights="random").runtime == "torch"
+    with pytest.raises(ImportError, match="no compiler"):
+        load_model("mn01", weights="random", runtime="native")
+
+
+def _missing(*_):
+    raise ImportError("the engine is not compiled: no compiler")
