@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from dataclasses import replace
 from functools import partial
@@ -175,6 +177,23 @@ def test_calls_from_several_threads_at_once(mn01):
     assert len(found) == 20
     for (thread, round_), value in found.items():
         np.testing.assert_array_equal(value, wanted[(thread + round_) % len(sounds)])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_makes_threads_of_its_own():
+    engine = NativeEngine(native_program(torch_model("mn01")), 3)
+    wanted = engine.embed(SOUND[:64_000], 200, True)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # nothing but the engine is touched here
+        os.write(write, engine.embed(SOUND[:64_000], 200, True).tobytes())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        ready, _, _ = select.select([pipe], [], [], 60)
+        assert ready, "the child does not answer"
+        np.testing.assert_allclose(np.frombuffer(pipe.read(), np.float32), wanted, rtol=0, atol=1e-6)
+    os.waitpid(child, 0)
 
 
 def test_a_file_is_what_was_exported(mn01, tmp_path):

@@ -4,6 +4,9 @@
 #include <new>
 #include <thread>
 #include <vector>
+#ifdef __unix__
+#include <unistd.h>
+#endif
 
 #include "table.h"
 
@@ -76,7 +79,16 @@ const hd_engine* engine() {
 struct Space {
     void* data;
     hd_pool* pool;
+    long process;  // whose the pool's threads are: a forked child has none of them
 };
+
+long this_process() {
+#ifdef __unix__
+    return (long)getpid();
+#else
+    return 0;
+#endif
+}
 
 struct Handle {
     const hd_engine* engine;
@@ -120,12 +132,13 @@ long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)op
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
              double hop_ms, float* scene, float* times, double* stages) {
     Handle* handle = (Handle*)opened;
-    Space space = {nullptr, nullptr};
+    Space space = {nullptr, nullptr, this_process()};
     try {
         {
             std::lock_guard<std::mutex> lock(handle->mutex);
             if (!handle->spare.empty()) space = handle->spare.back(), handle->spare.pop_back();
         }
+        if (space.process != this_process()) space.pool = nullptr, space.process = this_process();
         if (!space.data) space.data = handle->engine->new_space();
         if (!space.data) return 1;
         if (!space.pool && handle->threads > 1) space.pool = new hd_pool(handle->threads);
