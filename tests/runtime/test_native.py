@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
 from dataclasses import replace
 from functools import partial
@@ -191,6 +192,8 @@ def test_a_forked_process_makes_threads_of_its_own():
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         ready, _, _ = select.select([pipe], [], [], 60)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
         assert ready, "the child does not answer"
         np.testing.assert_allclose(np.frombuffer(pipe.read(), np.float32), wanted, rtol=0, atol=1e-6)
     os.waitpid(child, 0)
