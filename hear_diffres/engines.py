@@ -7,6 +7,7 @@ import importlib.util
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,23 +111,27 @@ def _groups(pieces: Sequence[Piece]) -> Iterator[list[int]]:
 
 
 class ExportedEngine(Engine):
-    """What was exported, from samples, a chunk at a time: batches gain nothing on a CPU.
+    """What was exported, from samples, a chunk at a time: one batch of many gains nothing on a CPU.
 
     Args:
         model: what was exported.
         exported: the same, open.
         kind: what of `RUNTIMES` it is.
+        workers: so many pieces are run at once, a thread each.
     """
 
-    def __init__(self, model: HearModel, exported: RuntimeModel, kind: str):
-        self.model, self.exported, self.kind = model, exported, kind
+    def __init__(self, model: HearModel, exported: RuntimeModel, kind: str, workers: int = 1):
+        self.model, self.exported, self.kind, self.workers = model, exported, kind, workers
         self.name = f"{exported.backend}, {exported.metadata.precision}"
 
     def prepare(self, samples: np.ndarray, chunk: Chunk, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return torch.from_numpy(samples), None
 
     def run(self, pieces: Sequence[Piece]) -> list[np.ndarray]:
-        return [self._one(piece) for piece in pieces]
+        if self.workers == 1:
+            return [self._one(piece) for piece in pieces]
+        with ThreadPoolExecutor(self.workers) as pool:
+            return list(pool.map(self._one, pieces))
 
     def _one(self, piece: Piece) -> np.ndarray:
         chunk, empty = piece.chunk, piece.grid is not None and len(piece.grid) == 0
@@ -165,10 +170,10 @@ def make_engine(model: HearModel, runtime: str = "auto", threads: int | None = N
         raise ConfigError(f"{runtime} runs on the CPU, not on {model.device}")
     threads = threads or torch.get_num_threads()
     if runtime != "auto":
-        return ExportedEngine(model, _exported(model, runtime, threads), runtime)
+        return _exported_engine(model, runtime, threads)
     for kind in _installed():
         try:
-            return ExportedEngine(model, _exported(model, kind, threads), kind)
+            return _exported_engine(model, kind, threads)
         except ConfigError:
             continue  # another front end, compressor or backbone than it knows
     return TorchEngine(model)
@@ -182,15 +187,16 @@ def _installed() -> Iterator[str]:
         yield "onnxruntime"
 
 
-def _exported(model: HearModel, runtime: str, threads: int) -> RuntimeModel:
+def _exported_engine(model: HearModel, runtime: str, threads: int) -> ExportedEngine:
     if runtime == "native":
         from .export.native import open_native
 
-        return open_native(model, threads)
+        # A thread per piece shares out the work better than several threads for one.
+        return ExportedEngine(model, open_native(model, 1), runtime, workers=threads)
     from .export import export_model
 
     kind, suffix = ("openvino", ".xml") if runtime == "openvino" else ("onnx", ".onnx")
     # Written in less than a second, and in memory as soon as it is open.
     with tempfile.TemporaryDirectory() as folder:
         path = export_model(model, Path(folder) / f"model{suffix}", kind)
-        return load_exported(path, hop_ms=model.hop_ms, threads=threads)
+        return ExportedEngine(model, load_exported(path, hop_ms=model.hop_ms, threads=threads), runtime)

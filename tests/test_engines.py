@@ -63,6 +63,18 @@ def test_auto_takes_what_can_run_the_model(monkeypatch):
     assert isinstance(make_engine(load_model("mn01", weights="random", budget="clip")), TorchEngine)
 
 
+@pytest.mark.skipif(not native.available(), reason="the compiled engine is not here")
+def test_pieces_in_several_threads_are_the_same(folder, tmp_path):
+    model = load_model("mn01")
+    tables = []
+    for threads in (1, 3):
+        out = tmp_path / f"{threads}.parquet"
+        engine = make_engine(model, "native", threads)
+        embed_files(find_audio([folder]), out, model, engine=engine, batch_seconds=40)
+        tables.append(pq.read_table(out))
+    assert tables[0].equals(tables[1])
+
+
 @pytest.mark.parametrize("runtime", [pytest.param(name, marks=installed(name)) for name in NEEDS])
 def test_a_runtime_asked_for_says_why_it_cannot(runtime):
     with pytest.raises(ConfigError):
