@@ -157,7 +157,8 @@ struct Spans {
 
 inline Spans spans_of(const Call& call, long steps, long rows) {
     long parts = call.pool ? 3L * call.threads : 1, each = (steps + parts - 1) / parts;
-    each = each < rows && call.pool ? (rows < 8 ? rows : 8) > each ? (rows < 8 ? rows : 8) : each : each;
+    const long least = rows < 8 ? rows : 8;  // each span begins with rows that its neighbour has made too
+    if (call.pool && each < least) each = least;
     return {steps, each, (steps + each - 1) / each};
 }
 

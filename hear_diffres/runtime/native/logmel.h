@@ -7,9 +7,9 @@ namespace {
 const int PIECE = 1024;
 const float SAFE_PEAK = 65536.0f;  // above it a sound is divided by its peak before the FFT, as in frontend/stft.py
 
-// The emphasised signal under `n_frames` frames (and `skip` before them), mirrored at its ends.
+// The emphasised signal under the frames that are wanted, mirrored at its ends, divided by `scale`.
 struct Signal {
-    float* data;  // from the first sample of the first frame that is wanted
+    float* data;
     float scale;
 };
 
@@ -34,9 +34,10 @@ inline float peak_of(const float* x, long n) {
     return peak;
 }
 
-// Samples needed in `data`, `FFT_SIZE` more than that must be there.
+// Samples under `n_frames` frames.
 inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames - 1) * f.hop + FFT_SIZE; }
 
+// `scaled` holds n samples, `data` `signal_length`.
 inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_start, long n_frames, float* scaled,
                         float* data) {
     float pair[2] = {n > 0 ? audio[0] : 0.0f, n > 1 ? audio[1] : 0.0f};
