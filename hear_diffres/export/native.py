@@ -19,7 +19,7 @@ from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from ..runtime import RuntimeModel
 from ..runtime.backends import NativeBackend
-from ..runtime.native.engine import FORMAT, LANES, Program
+from ..runtime.native.engine import FORMAT, LANES, NativeFileError, Program
 from .describe import metadata
 from .exportable import check_exportable, compressor_of, frontend_of
 
@@ -188,4 +188,8 @@ def open_native(model: HearModel, threads: int | None = None) -> RuntimeModel:
         ImportError: the engine was not compiled.
     """
     strings = metadata(model, "float32").to_strings()
-    return RuntimeModel(NativeBackend(native_program(model), strings, threads), Path(model.config.name), model.hop_ms)
+    try:
+        backend = NativeBackend(native_program(model), strings, threads)
+    except NativeFileError as error:
+        raise ConfigError(f"{model.config.name}: the compiled engine does not take it: {error}") from error
+    return RuntimeModel(backend, Path(model.config.name), model.hop_ms)
