@@ -120,7 +120,10 @@ void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_wei
 
 void hd_close(void* opened) {
     Handle* handle = (Handle*)opened;
-    for (Space& space : handle->spare) delete space.pool, handle->engine->free_space(space.data);
+    for (Space& space : handle->spare) {
+        if (space.process == this_process()) delete space.pool;
+        handle->engine->free_space(space.data);
+    }
     handle->engine->close(handle->model);
     delete handle;
 }

@@ -52,8 +52,6 @@ struct Call {
     }
 };
 
-inline long round_up(long n) { return (n + 15) / 16 * 16; }
-
 // Floats of `shared` that a call needs, generously.
 inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
@@ -153,6 +151,9 @@ inline void keep_squeezed(Call& call, const Block& b, Sequence& tap, const Map& 
 // Steps of time shared out: one span for a single thread, several for more.
 struct Spans {
     long steps, each, count;
+
+    long first(long span) const { return span * each; }
+    long last(long span) const { return first(span) + each < steps ? first(span) + each : steps; }
 };
 
 inline Spans spans_of(const Call& call, long steps, long rows) {
@@ -175,7 +176,7 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
     for (long t = 0; t < out.steps; t++) total += weight[t];
     const float share = 1.0f / ((total > 1e-6f ? total : 1e-6f) * out.width);
     call.parallel(spans.count, [&](long span, int thread) {
-        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        const long t0 = spans.first(span), t1 = spans.last(span);
         Arena& own = call.space.own[thread];
         own.used = 0;
         open_span(
@@ -190,7 +191,7 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
     float* packed = arena.take((long)b.project.in * b.project.out);
     gated(b, sums, arena.take(b.squeeze.out + c), packed);
     call.parallel(spans.count, [&](long span, int) {
-        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        const long t0 = spans.first(span), t1 = spans.last(span);
         project(b, packed, {opened.row(t0), t1 - t0, out.width, c}, b.residual ? &in : 0, t0, t1, out);
     });
 }
@@ -200,7 +201,7 @@ inline void run_plain(Call& call, const Block& b, const Map& in, const Map& out)
     const long rows = stretch_of(b, in.width);
     const Spans spans = spans_of(call, out.steps, rows);
     call.parallel(spans.count, [&](long span, int thread) {
-        const long t0 = span * spans.each, t1 = t0 + spans.each < out.steps ? t0 + spans.each : out.steps;
+        const long t0 = spans.first(span), t1 = spans.last(span);
         Arena& own = call.space.own[thread];
         own.used = 0;
         float *padded = own.take(padded_floats(b, in.width, rows)), *between = own.take(rows * out.width * (long)c);
