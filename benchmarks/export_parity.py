@@ -35,7 +35,7 @@ LENGTHS = {
 ALL = "all_block+all_se+e1+clf+logits+mels"
 CASES = [
     *((tier, rate, "block+mels") for tier in ("mn01", "mn04") for rate in (0.0, 0.25, 0.5, 0.75)),
-    *((tier, 0.5, "block+mels") for tier in ("mn02", "mn05", "mn10", "mn20")),
+    *((tier, 0.5, "block+mels") for tier in ("mn02", "mn05", "mn10", "mn20", "mn30", "mn40")),
     ("mn04", 0.5, ALL),
     ("mn04", 0.75, ALL),
 ]

@@ -24,8 +24,13 @@ from .timing import average_around
 CHUNK_SECONDS = 10  # the network never sees more than this at once; weights are trained on as much
 
 
-def check_audio(audio: Tensor, lengths: Tensor | None = None) -> None:
-    """Raise TypeError or ValueError unless `audio` is `[n_sounds, n_samples]` float32, finite and not empty."""
+def check_audio(audio: Tensor, lengths: Tensor | None = None, finite: bool = True) -> None:
+    """Raise TypeError or ValueError unless `audio` is `[n_sounds, n_samples]` float32, finite and not empty.
+
+    Args:
+        audio, lengths: as `HearModel.get_scene_embeddings`.
+        finite: look for NaN and infinity too.
+    """
     if not isinstance(audio, Tensor):
         raise TypeError(f"audio must be a torch.Tensor, got {type(audio).__name__}; use torch.from_numpy(...)")
     if audio.is_complex():
@@ -39,7 +44,7 @@ def check_audio(audio: Tensor, lengths: Tensor | None = None) -> None:
     if 0 in audio.shape:
         raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {tuple(audio.shape)}")
     # One sum tells in a tenth of the time, unless it overflows.
-    if not bool(torch.isfinite(audio.sum())) and not bool(torch.isfinite(audio).all()):
+    if finite and not bool(torch.isfinite(audio.sum())) and not bool(torch.isfinite(audio).all()):
         rows = torch.nonzero(~torch.isfinite(audio).all(dim=1)).flatten().tolist()
         raise ValueError(f"audio must be finite; NaN or infinity in sounds {rows[:10]}")
     if lengths is not None:
@@ -205,7 +210,7 @@ class HearModel(nn.Module):
         """
         engine = self.engine()
         if engine is not None:
-            check_audio(audio, lengths)
+            check_audio(audio, lengths, finite=False)  # the engine looks for itself
             return torch.from_numpy(engine.get_scene_embeddings(*_arrays(audio, lengths)))
         result: Tensor = self(audio, lengths)
         return result
@@ -226,7 +231,7 @@ class HearModel(nn.Module):
         """
         engine = self.engine()
         if engine is not None:
-            check_audio(audio, lengths)
+            check_audio(audio, lengths, finite=False)  # the engine looks for itself
             found, milliseconds = engine.get_timestamp_embeddings(*_arrays(audio, lengths))
             return torch.from_numpy(found), torch.from_numpy(milliseconds)
         audio, lengths = self._prepare(audio, lengths)

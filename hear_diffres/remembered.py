@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -10,12 +11,18 @@ from torch import Tensor
 Value = TypeVar("Value")
 
 
-def versions(tensors: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
+Versions = tuple[list[int], list[int]]
+_version = attrgetter("_version")
+
+
+def versions(tensors: Sequence[Tensor]) -> Versions:
     """Differs when a tensor was changed: in place raises its version, other storage has another address."""
+    # By `map`: this runs at every embedding, over a thousand tensors.
+    addresses = list(map(Tensor.data_ptr, tensors))
     try:
-        return tuple((t.data_ptr(), t._version) for t in tensors)
+        return addresses, list(map(_version, tensors))
     except RuntimeError:  # those made in inference mode have no version
-        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+        return addresses, [0 if t.is_inference() else t._version for t in tensors]
 
 
 class Remembered(Generic[Value]):
@@ -30,7 +37,7 @@ class Remembered(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[tuple[int, int], ...], Value] | None = None
+        self._made: tuple[Versions, Value] | None = None
 
     def get(self, tensors: Sequence[Tensor], make: Callable[[], Value]) -> Value:
         """What `make` gave for `tensors` as they are now."""

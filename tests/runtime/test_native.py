@@ -1,4 +1,4 @@
-"""The compiled engine gives what PyTorch gives: lengths, rates, embeddings, amplitudes, threads, processors."""
+"""The compiled engine: threads, processors, files and plans; tests/export/test_parity compares it with PyTorch."""
 
 from __future__ import annotations
 
@@ -6,104 +6,28 @@ import os
 import select
 import signal
 import threading
-from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
-from hear_diffres import load_model, runtime
-from hear_diffres.adapter import make_adaptable
+from hear_diffres import runtime
 from hear_diffres.compression.estimator import UniformEstimator
-from hear_diffres.embedding import Embedding
 from hear_diffres.errors import ConfigError
 from hear_diffres.export import export_model
 from hear_diffres.export.native import native_program, open_native
-from hear_diffres.hear import HearModel
-from hear_diffres.registry import build_network, get_config
 from hear_diffres.runtime import native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program
 from hear_diffres.runtime.native.engine import all_finite
-from hear_diffres.samples import RATE, make
+
+from ..export.made import SOUND, close, torch_model
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
-
-# What is compared with: PyTorch itself, not the engine that answers for it.
-torch_model = partial(load_model, runtime="torch")
-
-SOUND = np.concatenate([make(kind, 1, 6.5) for kind in ("music", "speech", "rain", "door")]).astype(np.float32)
-# As in recordings, noise: bands that hold nothing else hold the rounding of whichever FFT was used.
-SOUND += 1e-3 * np.random.default_rng(0).standard_normal(len(SOUND)).astype(np.float32)
-LENGTHS = (1, 2, 3, 321, 799, 1153, RATE, 32_096, 118_400, 319_968, 320_000, 320_001, 650_000)
-
-
-def randomised(model, seed=1):
-    """Normalisation and an estimator that are not trivial, as training leaves them."""
-    torch.manual_seed(seed)
-    for name, value in model.state_dict().items():
-        if name.endswith("running_mean"):
-            value.normal_(0, 0.1)
-        elif name.endswith("running_var"):
-            value.uniform_(0.5, 2)
-        elif name.startswith("network.compressor") and name.endswith("score.weight"):
-            value.normal_(0, 2)
-    return model
-
-
-def close(ours, model, audio, tolerance=1e-4):
-    theirs = torch.from_numpy(audio)
-    np.testing.assert_allclose(
-        ours.get_scene_embeddings(audio), model.get_scene_embeddings(theirs).numpy(), rtol=0, atol=tolerance
-    )
-    stamps, times = ours.get_timestamp_embeddings(audio)
-    wanted, milliseconds = model.get_timestamp_embeddings(theirs)
-    np.testing.assert_array_equal(times, milliseconds.numpy())
-    np.testing.assert_allclose(stamps, wanted.numpy(), rtol=0, atol=tolerance)
 
 
 @pytest.fixture(scope="module")
 def mn01():
     model = torch_model("mn01")
     return open_native(model, 1), model
-
-
-@pytest.mark.parametrize("n", LENGTHS)
-def test_lengths(mn01, n):
-    close(*mn01, np.stack([SOUND[:n], 0.1 * SOUND[::-1][:n]]))
-
-
-@pytest.mark.parametrize(
-    ("tier", "reduction", "embedding"),
-    [
-        ("mn04", 0.5, "block+mels"),
-        ("mn04", 0.75, "e1+clf+logits"),
-        ("mn04_b64", 0.5, "block+mels"),
-        ("mn04_b64", 0.0, "e1"),
-        ("mn01", 0.25, "all_block+all_se"),
-        ("mn01", 0.0, "block+se+mels"),
-        ("mn01", 0.61, "se"),
-        ("mn01", 1 / 3, "block+all_block"),
-        ("mn01", 0.5, "mels"),
-        ("mn01", 0.99, "e1"),
-        ("mn10", 0.5, "block+mels"),
-    ],
-)
-def test_tiers_rates_and_embeddings(tier, reduction, embedding):
-    model = torch_model(tier, reduction=reduction, embedding=embedding, hop_ms=70.0)
-    close(open_native(model, 1), model, SOUND[None, 100_000 : 100_000 + 337_777], 1e-4 if tier != "mn10" else 2e-4)
-
-
-@pytest.mark.parametrize("width", [0.2, 0.5, 1.7, 3.0])
-def test_random_weights_of_any_width(width):
-    """Widths whose layers end in panels of one, two and three vectors, and inputs of more than one depth."""
-    config = replace(get_config("mn01"), width_mult=width)
-    torch.manual_seed(0)
-    network = build_network(config).eval()
-    model = randomised(HearModel(network, config, Embedding.parse("block+e1+mels"), 0.4))
-    audio = SOUND[None, 90_000:150_000]
-    scale = float(model.get_scene_embeddings(torch.from_numpy(audio)).abs().max())
-    close(open_native(model, 1), model, audio, 2e-5 * max(1.0, scale))
 
 
 def test_blocks_of_other_lengths_and_no_estimator():
@@ -115,36 +39,6 @@ def test_blocks_of_other_lengths_and_no_estimator():
         else:
             compressor.add_module("model", UniformEstimator(128))
         close(open_native(model, 1), model, SOUND[None, :400_000])
-
-
-def test_adapters_take_their_own_set_of_the_rate():
-    model = torch_model("mn01", weights="random", reduction=0.5)
-    make_adaptable(model.network, (0.0, 0.5, 0.75))
-    torch.manual_seed(3)
-    for value in model.network.backbone.state_dict().values():
-        if value.is_floating_point():
-            value.add_(0.01 * torch.randn_like(value)).abs_() if value.ndim == 1 else value
-    model.network.eval()
-    for rate in (0.5, 0.75):
-        model.reduction = rate
-        close(open_native(model, 1), model, SOUND[None, :60_000])
-
-
-def test_any_finite_input_gives_a_finite_result(mn01):
-    ours, _ = mn01
-    sign = np.where(np.arange(16_000) % 2, 1, -1)
-    for sound in (np.zeros(16_000), sign * 3.4e38, sign * 1e-40, np.eye(1, 16_000, 700)[0] * 1e20):
-        audio = sound.astype(np.float32)[None]
-        assert np.isfinite(ours.get_scene_embeddings(audio)).all()
-        assert np.isfinite(ours.get_timestamp_embeddings(audio)[0]).all()
-    close(*mn01, (np.random.default_rng(0).standard_normal((1, 40_000)) * 1e20).astype(np.float32))
-
-
-def test_clicks_in_silence(mn01):
-    """Where a loud frame's share of a bin is tiny, rounding of the share would show."""
-    audio = np.zeros((1, 120_000), np.float32)
-    audio[0, 5_000::23_456] = 1
-    close(*mn01, audio)
 
 
 def test_threads_and_processors_change_nothing_but_rounding():
@@ -243,10 +137,7 @@ def test_numbers_that_make_no_model_are_refused(mn01):
     assert refused > len(program.plan)
 
 
-def test_models_it_does_not_know_are_refused():
-    for changes in ({"budget": "clip"}, {"frontend": "pcen"}, {"compressor": "avg_pool"}):
-        with pytest.raises(ConfigError):
-            open_native(torch_model("mn01", weights="random", **changes))
+def test_int8_is_refused():
     with pytest.raises(ConfigError, match="int8"):
         export_model(torch_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
 
