@@ -45,7 +45,7 @@ class FastPath:
             return None
         key = _key(model, self._tensors)
         if key != self._key:
-            self._tensors = _read_tensors(model)
+            self._tensors = model.network.tensors_at(model.reduction)
             self._key, self._engine = _key(model, self._tensors), self._make(model)
         return self._engine
 
@@ -62,12 +62,6 @@ class FastPath:
 
     def __getstate__(self) -> dict[str, object]:
         return {"required": self.required, "_key": None, "_tensors": [], "_engine": None}
-
-
-def _read_tensors(model: HearModel) -> list[Tensor]:
-    """What the engine may have been made of: not the counts that batch normalisation keeps in training."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return [tensor for name, tensor in named if not name.endswith("num_batches_tracked")]
 
 
 def _key(model: HearModel, tensors: list[Tensor]) -> tuple[object, ...]:

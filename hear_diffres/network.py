@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .backbone import Backbone, BackboneOutput, FoldedMobileNet, MobileNet
 from .backbone.folded import foldable, folded_tensors
-from .backbone.rates import nearest_rate, select_rate, split_norms
+from .backbone.rates import RateNorm, nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
 from .frontend import FrontEnd, LogMel
@@ -131,6 +131,23 @@ class Network(nn.Module):
     def _select(self, index: int) -> None:
         if self._rates:
             select_rate(self.backbone, index)
+
+    def tensors_at(self, reduction: float) -> list[Tensor]:
+        """Parameters and buffers that a result without gradients at a rate may depend on.
+
+        Not those of other rates' sets, and not what batch normalisation counts in training.
+        """
+        current = nearest_rate(self._rates, reduction) if self._rates else 0
+        others = {
+            id(tensor)
+            for module in self.modules()
+            if isinstance(module, RateNorm)
+            for index, norm in enumerate(module.rates)
+            if index != current
+            for tensor in (*norm.parameters(), *norm.buffers())
+        }
+        named = [*self.named_parameters(), *self.named_buffers()]
+        return [t for name, t in named if id(t) not in others and not name.endswith("num_batches_tracked")]
 
     @property
     def inference_dtype(self) -> torch.dtype | None:

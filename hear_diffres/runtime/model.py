@@ -150,7 +150,8 @@ class RuntimeModel:
             count = max(1, _BATCH_SAMPLES // int(min(length, longest_chunk)))
             for start in range(0, len(rows), count):
                 group = rows[start : start + count]
-                yield group, audio[group, :length]
+                alike = len(rows) == len(audio)  # then no copy is needed
+                yield group, audio[start : start + count, :length] if alike else audio[group, :length]
 
     def embed_chunk(
         self, audio: np.ndarray, n_frames: int, *, at_start: bool, at_end: bool, grid: np.ndarray | None = None

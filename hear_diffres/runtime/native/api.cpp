@@ -71,6 +71,7 @@ namespace {
 
 const hd_engine* engine() {
 #if defined(__x86_64__)
+    __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &hd_avx2;
 #endif
     return &hd_generic;

@@ -55,8 +55,7 @@ struct Call {
 // Floats of `shared` that a call needs, generously.
 inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
-    long total = samples + 2 + signal_length(m.front, frames) + FFT_SIZE;
-    total += frames * (2L * m.front.n_mels + 2 * m.merging.bands);
+    long total = samples + 2 + frames * (2L * m.front.n_mels + 2 * m.merging.bands);
     total += (bins + 3) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
     total += steps * width * m.stem.channels + steps * m.stem.channels;
@@ -75,6 +74,8 @@ inline long shared_floats(const Model& m, long samples, long frames) {
 inline long own_floats(const Model& m) {
     const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
     long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
+    const long signal = signal_length(m.front, FRAMES) + 64;
+    most = signal > most ? signal : most;
     int w = (m.merging.bands + 1) / 2;
     for (int i = 0; i < m.n_blocks; i++) {
         const long rows = stretch_of(m.blocks[i], w);
@@ -98,17 +99,17 @@ inline void run_picture(Call& call, const float* audio, long n, bool at_start) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
     const long frames = call.frames;
-    float* scaled = arena.take(n + 2);
-    Signal signal = emphasise(m.front, audio, n, at_start, frames, scaled,
-                              arena.take(signal_length(m.front, frames) + 64));
+    const Sound sound = sound_of(m.front, audio, n, at_start, arena.take(n + 2));
     call.logmel = call.logs = arena.take(frames * m.front.n_mels);
     call.power = call.merged = arena.take(frames * m.front.n_mels);
     const bool merge = m.merging.bands != m.front.n_mels;
     if (merge) call.logs = arena.take(frames * m.merging.bands), call.merged = arena.take(frames * m.merging.bands);
-    const long piece = 40;  // frames; a multiple of the lanes
-    call.parallel((frames + piece - 1) / piece, [&](long task, int) {
-        long first = task * piece, last = first + piece < frames ? first + piece : frames;
-        log_mel(m.front, signal, first, last, call.logmel, call.power);
+    call.parallel((frames + FRAMES - 1) / FRAMES, [&](long task, int thread) {
+        Arena& own = call.space.own[thread];
+        own.used = 0;
+        long first = task * FRAMES, last = first + FRAMES < frames ? first + FRAMES : frames;
+        float* data = own.take(signal_length(m.front, FRAMES));
+        log_mel(m.front, sound, first, last, data, call.logmel, call.power);
         if (merge)
             merge_bands(m.merging, m.front.n_mels, last - first, call.power + first * m.front.n_mels,
                         call.logs + first * m.merging.bands, call.merged + first * m.merging.bands);

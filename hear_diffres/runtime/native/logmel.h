@@ -5,11 +5,13 @@
 namespace {
 
 const int PIECE = 1024;
+const long FRAMES = 40;  // made at a time, so that their samples stay in the cache; a multiple of the lanes
 const float SAFE_PEAK = 65536.0f;  // above it a sound is divided by its peak before the FFT, as in frontend/stft.py
 
-// The emphasised signal under the frames that are wanted, mirrored at its ends, divided by `scale`.
-struct Signal {
-    float* data;
+// What the frames are cut from: samples divided by `scale`, and where the first frame begins among them.
+struct Sound {
+    const float* audio;
+    long n, start;
     float scale;
 };
 
@@ -37,21 +39,26 @@ inline float peak_of(const float* x, long n) {
 // Samples under `n_frames` frames.
 inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames - 1) * f.hop + FFT_SIZE; }
 
-// `scaled` holds n samples, `data` `signal_length`.
-inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_start, long n_frames, float* scaled,
-                        float* data) {
-    float pair[2] = {n > 0 ? audio[0] : 0.0f, n > 1 ? audio[1] : 0.0f};
-    if (n < 2) audio = pair, n = 2;  // emphasis takes one sample
-    Signal out = {data, 1.0f};
+// `scaled` holds n + 2 samples.
+inline Sound sound_of(const FrontEnd& f, const float* audio, long n, bool at_start, float* scaled) {
+    Sound sound = {audio, n, at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, 1.0f};
+    if (n < 2) {  // emphasis takes one sample
+        scaled[0] = n > 0 ? audio[0] : 0.0f, scaled[1] = 0;
+        sound.audio = audio = scaled, sound.n = n = 2;
+    }
     float peak = peak_of(audio, n);
     if (peak > SAFE_PEAK) {
-        out.scale = peak;
         for (long i = 0; i < n; i++) scaled[i] = audio[i] / peak;
-        audio = scaled;
+        sound.audio = scaled, sound.scale = peak;
     }
+    return sound;
+}
+
+// The emphasised samples under frames [first, last), mirrored at the sound's ends, `signal_length` of them.
+inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long last, float* data) {
+    const float* audio = sound.audio;
     const float minus = -f.preemphasis;
-    const long start = at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, m = n - 1;
-    const long end = start + signal_length(f, n_frames);
+    const long start = sound.start + first * f.hop, m = sound.n - 1, end = start + signal_length(f, last - first);
     long inner0 = start < 0 ? 0 : start, inner1 = end < m ? end : m;
     if (inner1 < inner0) inner1 = inner0;
     // Rounded twice, as EfficientAT does: products and sums in loops of their own, so that no compiler makes one
@@ -69,34 +76,27 @@ inline Signal emphasise(const FrontEnd& f, const float* audio, long n, bool at_s
     };
     for (long i = start; i < (inner0 < end ? inner0 : end); i++) outside(i);
     for (long i = inner1 > start ? inner1 : start; i < end; i++) outside(i);
-    return out;
 }
 
-// Frames [first, last) of the signal; log-mel [frame][n_mels], and its power beside it.
-inline void log_mel(const FrontEnd& f, const Signal& signal, long first, long last, float* logmel, float* power) {
+// Frames [first, last) of a sound; log-mel [frame][n_mels], and its power beside it. `data` holds the emphasised samples.
+inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* data, float* logmel,
+                    float* power) {
+    emphasise(f, sound, first, last, data);
     v8 spectrum[HALF + 1];
     Complex8 z[POINTS];
-    float least = f.floor / signal.scale / signal.scale;
+    float least = f.floor / sound.scale / sound.scale;
     v8 floor = splat(least > 1.17549435e-38f ? least : 1.17549435e-38f);
-    v8 back = splat(2 * logf(signal.scale));
+    v8 back = splat(2 * logf(sound.scale));
     for (long t = first; t < last; t += LANES) {
         const float* rows[LANES];
         float *log_rows[LANES], *power_rows[LANES];
         const int left = last - t < LANES ? (int)(last - t) : LANES;
         for (int l = 0; l < LANES; l++) {
             const long frame = l < left ? t + l : last - 1;
-            rows[l] = signal.data + frame * f.hop;
+            rows[l] = data + (frame - first) * f.hop;
             log_rows[l] = logmel + frame * f.n_mels, power_rows[l] = power + frame * f.n_mels;
         }
-        memset((void*)z, 0, point(f.lo / 2) * sizeof(Complex8));
-        memset((void*)(z + point(f.hi / 2)), 0, (POINTS - point(f.hi / 2)) * sizeof(Complex8));
-        for (int i = f.lo; i < f.hi; i += LANES) {
-            v8 x[LANES];
-            load_columns(rows, i, x);
-            for (int l = 0; l < LANES; l += 2)
-                z[point((i + l) / 2)] = {x[l] * splat(f.window[i + l]), x[l + 1] * splat(f.window[i + l + 1])};
-        }
-        power_spectrum(f.twiddles, z, spectrum, f.n_bins);
+        power_spectrum(f.twiddles, rows, f.window, f.lo, f.hi, z, spectrum);
         const float* weight = f.bank;
         for (int b = 0; b < f.n_mels; b += LANES) {
             v8 logs[LANES], powers[LANES];
@@ -116,7 +116,7 @@ inline void log_mel(const FrontEnd& f, const Signal& signal, long first, long la
             store_columns(logs, log_rows, b, left), store_columns(powers, power_rows, b, left);
         }
     }
-    if (signal.scale != 1.0f)
+    if (sound.scale != 1.0f)
         for (long i = first * f.n_mels; i < last * f.n_mels; i++) power[i] = expf(logmel[i] < 80 ? logmel[i] : 80.0f);
 }
 

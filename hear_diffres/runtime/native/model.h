@@ -79,7 +79,7 @@ struct Block {
 };
 
 struct FrontEnd {
-    int hop, context, n_mels, lo, hi, n_bins;
+    int hop, context, n_mels, lo, hi;
     float preemphasis, floor, shift, scale;
     float* window;  // halved, see power_spectrum
     int *first, *count;
@@ -135,12 +135,10 @@ inline bool read_front(FrontEnd& f, Plan& plan, Weights& w) {
     f.lo = f.lo / LANES * LANES, f.hi = (f.hi + LANES - 1) / LANES * LANES;
     f.first = (int*)malloc(f.n_mels * sizeof(int)), f.count = (int*)malloc(f.n_mels * sizeof(int));
     long total = 0;
-    f.n_bins = 1;
     for (int b = 0; b < f.n_mels; b++) {
         f.first[b] = plan.next(0, HALF), f.count[b] = plan.next(0, HALF + 1);
         if (f.first[b] + f.count[b] > HALF + 1) return false;
         total += f.count[b];
-        if (f.count[b] && f.first[b] + f.count[b] > f.n_bins) f.n_bins = f.first[b] + f.count[b];
     }
     const float* bank = w.take(total);
     if (!plan.ok || !w.ok) return false;

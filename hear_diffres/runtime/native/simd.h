@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(HD_TARGET_AVX2) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
 #define HD_AVX2 1
 #endif
