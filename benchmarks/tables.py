@@ -29,6 +29,7 @@ SETS = {
     "pitch": "pitch",
 }
 PUBLISHED = "probe_published"
+BESIDE = "mn04 as trained beside its controls"
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -93,6 +94,8 @@ def rows() -> list[tuple[str, str, str]]:
     out += [("mn04, 75 %", "probe_mn04", "75%"), ("mn04, all frames", "probe_mn04", "0%")]
     for rate in ("50%", "75%"):
         out.append((f"control: mn04's weights, averaging, {rate}", "probe_mn04", f"same weights, averaging, {rate}"))
+    # The controls and the mn04 that was trained beside them; what ships has been trained again since.
+    out += [(f"{BESIDE}, {rate}", "beside_controls", rate) for rate in ("50%", "75%")]
     for name, title in (("average", "averaging"), ("hop", "longer hop"), ("bands", "fewer mel bands")):
         for rate in ("50%", "75%"):
             if read(f"probe_mn04_{name}"):
