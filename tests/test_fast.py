@@ -62,6 +62,24 @@ def test_what_changes_is_noticed(model):
     close(model)
 
 
+def test_what_another_rate_reads_changes_that_rate_alone():
+    model = load_model("mn01", reduction=0.5)
+    engine, before = model.engine(), model.get_scene_embeddings(AUDIO)
+    with torch.no_grad():
+        for norm in (model.network.mobilenet.stem.norm, model.network.mobilenet.stages[2].project.norm):
+            norm.rates[3].weight.mul_(1.5)  # 75 %
+    assert model.engine() is engine
+    model.reduction = 0.75
+    close(model)
+    assert not torch.equal(load_model("mn01", reduction=0.75).get_scene_embeddings(AUDIO),
+                           model.get_scene_embeddings(AUDIO))  # fmt: skip
+    model.reduction = 0.5
+    assert torch.equal(before, model.get_scene_embeddings(AUDIO))
+    with torch.no_grad():
+        model.network.mobilenet.stem.norm.rates[2].bias.add_(0.5)
+    close(model)
+
+
 def test_pytorch_answers_where_the_engine_would_not_do_the_same(model):
     assert model.runtime == "native"
     handle = model.network.backbone.register_forward_hook(lambda *_: None)
