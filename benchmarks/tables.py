@@ -274,10 +274,13 @@ def int8() -> str:
     tiers = [tier for tier in list_models() if read(f"int8_{tier}")]
     names = [name for name in SETS if name in (read("int8_mn04") or {"results": {}})["results"]]
     lines = ["| tier | | " + " | ".join(SETS[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
+    rows = {"50%": "PyTorch"}
+    rows |= {f"{kind} {suffix} file, 50%": f"{kind} `{suffix}`" for suffix in (".hear", ".onnx") for kind in ("float32", "int8")}
     for tier in tiers:
-        for row, title in (("50%", "PyTorch"), ("float32 file, 50%", "float32 file"), ("int8 file, 50%", "int8 file")):
+        for row, title in rows.items():
             cells = [text(score(read(f"int8_{tier}"), name, row)) for name in names]
-            lines.append(f"| {tier} | {title} | " + " | ".join(cells) + " |")
+            if set(cells) != {"-"}:
+                lines.append(f"| {tier} | {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

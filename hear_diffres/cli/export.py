@@ -21,7 +21,9 @@ def export(
     ] = None,
     reduction: Reduction = 0.5,
     embedding: EmbeddingName = "block+mels",
-    int8: Annotated[bool, typer.Option("--int8", help="Compute the backbone in int8 (needs --calibrate).")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights in int8; .onnx, .xml: computed so, with --calibrate.")
+    ] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(help="Folder of audio like that to be embedded: int8 ranges are measured on it."),

@@ -35,8 +35,8 @@ def export_model(
         model: a MobileNet tier behind DiffRes in "block" budget.
         path: `.hear`, `.onnx`, or for OpenVINO `.xml` (its weights go beside it, `.bin`).
         format: "native" (for the compiled engine of `hear_diffres.runtime`), "onnx" or "openvino".
-        int8: compute the backbone in int8.
-        calibrate: folder of audio of the kind to be embedded; needed for int8.
+        int8: hold the backbone's weights in int8 and, but for "native", compute in int8 too.
+        calibrate: folder of audio of the kind to be embedded, to measure ranges on; needed to compute in int8.
 
     Returns:
         The path.
@@ -50,7 +50,9 @@ def export_model(
         raise ConfigError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.suffix != FORMATS[format]:
         raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
-    if int8 and calibrate is None:
+    if format == "native" and calibrate is not None:
+        raise ConfigError("the compiled engine computes in float32, there is nothing to calibrate; int8 needs no audio")
+    if int8 and calibrate is None and format != "native":
         raise ConfigError(
             "int8 needs a folder of audio to measure ranges on: calibrate (on the command line --calibrate)"
         )
@@ -61,10 +63,9 @@ def export_model(
     check_exportable(model)
     if model.device.type != "cpu":
         model = copy.deepcopy(model).cpu()
+    strings = metadata(model, "int8" if int8 else "float32").to_strings()
     if format == "native":
-        if int8:
-            raise ConfigError("the compiled engine has no int8: export to onnx or openvino")
-        save_native(model, path, metadata(model, "float32").to_strings())
+        save_native(model, path, strings, int8)
         return path
     _need("onnx", "export")
     if int8:
@@ -80,7 +81,6 @@ def export_model(
         chunk = quantised_chunk(model, clips, single=format == "openvino")
     else:
         chunk = chunk_graph(model, single=format == "openvino")
-    strings = metadata(model, "int8" if int8 else "float32").to_strings()
     if format == "onnx":
         _save_onnx(whole_graph(model, chunk), path, strings)
     else:

@@ -157,7 +157,7 @@ def exported_variants(path: str, threads: int | None = None) -> tuple[RuntimeMod
     def embed(audio: Tensor, lengths: Tensor) -> Tensor:
         return torch.from_numpy(model.get_scene_embeddings(audio.numpy(), lengths.numpy()))
 
-    name = f"{model.metadata.precision} file, {model.metadata.reduction:.0%}"
+    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}"
     return model, [Variant(name, model.scene_embedding_size, embed)]
 
 

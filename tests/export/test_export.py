@@ -147,7 +147,7 @@ def test_probing_an_exported_file(tmp_path, mn01):
         assert result.exit_code == 0, result.output
     file, model = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert file["model"] == "mn01" and file["weights_sha256"] == model["weights_sha256"]
-    assert file["results"]["set"]["float32 file, 50%"] == model["results"]["set"]["50%"]
+    assert file["results"]["set"]["float32 .onnx file, 50%"] == model["results"]["set"]["50%"]
 
 
 def test_benchmarks_have_a_row_per_case():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -137,8 +138,47 @@ def test_numbers_that_make_no_model_are_refused(mn01):
     assert refused > len(program.plan)
 
 
-def test_int8_is_refused():
-    with pytest.raises(ConfigError, match="int8"):
+def test_int8_files_are_a_third_and_near(mn01, tmp_path):
+    for model, share in ((mn01[1], 0.65), (torch_model("mn04"), 0.35)):
+        whole, small = (
+            export_model(model, tmp_path / f"{name}.hear", "native", int8=int8)
+            for name, int8 in (("whole", False), ("small", True))
+        )
+        assert small.stat().st_size < share * whole.stat().st_size
+        ours = runtime.load_model(small, threads=1)
+        assert ours.metadata.precision == "int8"
+        same = runtime.load_model(whole, threads=1)
+        one, two = (opened.get_scene_embeddings(SOUND[None])[0, :-128] for opened in (ours, same))  # but for the mels
+        assert 1e-4 < np.sqrt(((one - two) ** 2).mean()) / two.std() < 0.05
+        (exact, _), (near, _) = Program.load(whole), Program.load(small)
+        np.testing.assert_array_equal(near.plan, exact.plan)
+        done, off = 0, 0.0
+        for at, rows, columns in near.matrices:
+            np.testing.assert_array_equal(near.weights[done:at], exact.weights[done:at])
+            done = at + rows * columns
+            wanted, found = (part.weights[at:done].reshape(rows, columns) for part in (exact, near))
+            step = np.abs(wanted).max(axis=0) / 127
+            assert (np.abs(found - wanted) <= 0.5001 * step + 1e-12).all()
+            off = max(off, np.abs(found - wanted).max())
+        assert off > 0
+        np.testing.assert_array_equal(near.weights[done:], exact.weights[done:])
+
+
+def test_int8_files_that_lie_about_their_matrices_are_refused(mn01, tmp_path):
+    path = export_model(mn01[1], tmp_path / "a.hear", "native", int8=True)
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[8:16], "little")
+    head = json.loads(raw[16 : 16 + size])
+    first, rows, columns = head["int8"][0]
+    for lie in ([-1, rows, columns], [first, -rows, -columns], [first, rows + 1, columns], [first, rows], 3, None):
+        made = json.dumps({**head, "int8": [lie, *head["int8"][1:]]}).encode()
+        path.write_bytes(raw[:8] + len(made).to_bytes(8, "little") + made + raw[16 + size :])
+        with pytest.raises(runtime.ModelFileError, match=r"a\.hear"):
+            runtime.load_model(path)
+
+
+def test_nothing_to_calibrate():
+    with pytest.raises(ConfigError, match="nothing to calibrate"):
         export_model(torch_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
 
 

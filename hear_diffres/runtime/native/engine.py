@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -28,19 +29,33 @@ class Program:
     Attributes:
         plan: int64, sizes and choices.
         weights: float32.
+        matrices: (start, rows, columns) of those weights that a file may hold in int8, a scale per column; in order.
     """
 
     plan: np.ndarray
     weights: np.ndarray
+    matrices: tuple[tuple[int, int, int], ...] = ()
 
-    def save(self, path: Path, strings: dict[str, str]) -> None:
-        """Write with a file's metadata: magic, length of a JSON head, the head, the plan, the weights."""
-        head = json.dumps({"strings": strings, "plan": len(self.plan), "weights": len(self.weights)}).encode()
+    def save(self, path: Path, strings: dict[str, str], int8: bool = False) -> None:
+        """Write with a file's metadata: magic, length of a JSON head, the head, the plan, the weights.
+
+        With `int8` every matrix is float32 scales, then int8 rows; the head says where ("int8").
+        """
+        said: dict[str, object] = {"strings": strings, "plan": len(self.plan), "weights": len(self.weights)}
+        if int8:
+            said["int8"] = self.matrices
+        head = json.dumps(said).encode()
         head += b" " * (-len(head) % 64)
         with path.open("wb") as file:
             file.write(_MAGIC + len(head).to_bytes(8, "little") + head)
             file.write(self.plan.astype("<i8").tobytes())
-            file.write(self.weights.astype("<f4").tobytes())
+            done = 0
+            for start, rows, columns in self.matrices if int8 else ():
+                file.write(self.weights[done:start].astype("<f4").tobytes())
+                done = start + rows * columns
+                scales, steps = _quantised(self.weights[start:done].reshape(rows, columns))
+                file.write(scales.astype("<f4").tobytes() + steps.tobytes())
+            file.write(self.weights[done:].astype("<f4").tobytes())
 
     @classmethod
     def load(cls, path: Path) -> tuple[Program, dict[str, str]]:
@@ -60,13 +75,45 @@ class Program:
                     raise ValueError("its head is cut short")
                 head = json.loads(file.read(size))
                 strings = {str(key): str(value) for key, value in head["strings"].items()}
-                counts = int(head["plan"]), int(head["weights"])
+                n_plan, n_weights = int(head["plan"]), int(head["weights"])
+                matrices = tuple((int(at), int(rows), int(columns)) for at, rows, columns in head.get("int8", ()))
+                _check_places(matrices, n_weights)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise NativeFileError(f"its head cannot be read ({error})") from error
-            if min(counts) < 0 or left - size != 8 * counts[0] + 4 * counts[1]:
-                raise NativeFileError(f"{left - size} bytes where its head says {8 * counts[0] + 4 * counts[1]}")
-            plan = np.frombuffer(file.read(8 * counts[0]), "<i8")
-            return cls(plan, np.frombuffer(file.read(), "<f4")), strings
+            wanted = 8 * n_plan + 4 * n_weights + sum(4 * columns - 3 * rows * columns for _, rows, columns in matrices)
+            if min(n_plan, n_weights) < 0 or left - size != wanted:
+                raise NativeFileError(f"{left - size} bytes where its head says {wanted}")
+            plan = np.frombuffer(file.read(8 * n_plan), "<i8")
+            return cls(plan, _read_weights(file, n_weights, matrices), matrices), strings
+
+
+def _read_weights(file: BinaryIO, count: int, matrices: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    weights, done = np.empty(count, np.float32), 0
+    for at, rows, columns in matrices:
+        weights[done:at] = np.frombuffer(file.read(4 * (at - done)), "<f4")
+        done = at + rows * columns
+        scales = np.frombuffer(file.read(4 * columns), "<f4")
+        steps = np.frombuffer(file.read(rows * columns), np.int8)
+        weights[at:done] = (steps.reshape(rows, columns) * scales).reshape(-1)
+    weights[done:] = np.frombuffer(file.read(), "<f4")
+    return weights
+
+
+def _quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 scales `[columns]` and int8 steps of a matrix `[rows, columns]`."""
+    largest = np.abs(matrix).max(axis=0, initial=0)
+    scales = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    return scales, np.rint(matrix / scales).astype(np.int8)
+
+
+def _check_places(matrices: tuple[tuple[int, int, int], ...], n_weights: int) -> None:
+    done = 0
+    for at, rows, columns in matrices:
+        if at < done or rows < 1 or columns < 1:
+            raise ValueError("its matrices make no sense")
+        done = at + rows * columns
+    if done > n_weights:
+        raise ValueError("its matrices make no sense")
 
 
 @cache
