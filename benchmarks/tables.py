@@ -275,7 +275,11 @@ def int8() -> str:
     names = [name for name in SETS if name in (read("int8_mn04") or {"results": {}})["results"]]
     lines = ["| tier | | " + " | ".join(SETS[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
     rows = {"50%": "PyTorch"}
-    rows |= {f"{kind} {suffix} file, 50%": f"{kind} `{suffix}`" for suffix in (".hear", ".onnx") for kind in ("float32", "int8")}
+    rows |= {
+        f"{kind} {suffix} file, 50%": f"{kind} `{suffix}`"
+        for suffix in (".hear", ".onnx")
+        for kind in ("float32", "int8")
+    }
     for tier in tiers:
         for row, title in rows.items():
             cells = [text(score(read(f"int8_{tier}"), name, row)) for name in names]

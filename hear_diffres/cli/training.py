@@ -74,6 +74,7 @@ def probe(
     from ..probe.run import exported_variants, published_variants, save, variants
     from ..probe.run import probe as run_probe
     from ..probe.sets import load_set
+    from ..runtime.backends import KINDS
 
     prepare_cpu()
 
@@ -84,7 +85,7 @@ def probe(
     net: HearModel | RuntimeModel
     try:
         data = [load_set(text) for text in sets]
-        if model.endswith((".onnx", ".xml")):
+        if Path(model).suffix in KINDS:
             net, rows = exported_variants(model)
         elif model.endswith(".pt") and weights is None:
             net, rows = published_variants(model, embedding)

@@ -141,6 +141,12 @@ def _check_names(path: Path, inputs: list[str], outputs: list[str]) -> None:
         raise ModelFileError(f"{path}: its graph lacks {', '.join(missing)}; not written by `hear-diffres export`?")
 
 
+# By a file's suffix.
+KINDS: dict[str, Callable[[Path, int | None], Backend]] = {
+    ".hear": NativeBackend.open, ".onnx": OnnxBackend, ".xml": OpenVinoBackend,
+}  # fmt: skip
+
+
 def open_file(path: str | Path, threads: int | None) -> Backend:
     """The backend for a file, by its suffix.
 
@@ -149,11 +155,8 @@ def open_file(path: str | Path, threads: int | None) -> Backend:
         ImportError: what runs it is not installed.
     """
     path = Path(path)
-    kinds: dict[str, Callable[[Path, int | None], Backend]] = {
-        ".hear": NativeBackend.open, ".onnx": OnnxBackend, ".xml": OpenVinoBackend,
-    }  # fmt: skip
-    if path.suffix not in kinds:
-        raise ModelFileError(f"{path}: must be an exported {' or '.join(kinds)} file")
+    if path.suffix not in KINDS:
+        raise ModelFileError(f"{path}: must be an exported {' or '.join(KINDS)} file")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
-    return kinds[path.suffix](path, threads)
+    return KINDS[path.suffix](path, threads)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hear_diffres import runtime
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
+from hear_diffres.runtime import native
 from hear_diffres.samples import RATE, make
 
 onnx = pytest.importorskip("onnx", reason="needs hear-diffres[export]")
@@ -142,12 +143,16 @@ def test_probing_an_exported_file(tmp_path, mn01):
             lines.append(f"{label}{index}.wav,{label},{index % 2}")
     (tmp_path / "set.csv").write_text("\n".join(lines) + "\n")
     options = ["--set", str(tmp_path / "set.csv"), "--rates", "0.5", "-o"]
-    for model, target in ((str(mn01[0]), "a.json"), ("mn01", "b.json")):
+    files = [mn01[0]]
+    if native.available():
+        files.append(export_model(mn01[1], tmp_path / "a.hear", "native"))
+    for model, target in (("mn01", "b.json"), *((str(file), "a.json") for file in files)):
         result = CliRunner().invoke(app, ["probe", model, *options, str(tmp_path / target)])
         assert result.exit_code == 0, result.output
     file, model = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert file["model"] == "mn01" and file["weights_sha256"] == model["weights_sha256"]
-    assert file["results"]["set"]["float32 .onnx file, 50%"] == model["results"]["set"]["50%"]
+    for made in files:
+        assert file["results"]["set"][f"float32 {made.suffix} file, 50%"] == model["results"]["set"]["50%"]
 
 
 def test_benchmarks_have_a_row_per_case():

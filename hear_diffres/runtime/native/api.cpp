@@ -8,6 +8,7 @@
 #include <unistd.h>
 #endif
 
+#include "api.h"
 #include "table.h"
 
 struct hd_pool {

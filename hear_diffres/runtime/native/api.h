@@ -1,0 +1,13 @@
+/* The functions of api.cpp, which Python calls through ctypes and file.cpp builds upon. */
+#pragma once
+#include <stdint.h>
+
+extern "C" {
+const char* hd_variant(int portable);
+void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads, int portable);
+void hd_close(void* opened);
+long hd_size(void* opened);
+int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
+             double hop_ms, float* scene, float* times, double* stages);
+int hd_finite(const float* x, long n);
+}
