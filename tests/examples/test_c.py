@@ -1,4 +1,4 @@
-"""`examples/c` compiled against what the package installed: the numbers of `hear_diffres.runtime`; errors, no crashes."""
+"""`examples/c` compiled against what the package installed: the numbers of `hear_diffres.runtime`, no crashes."""
 
 from __future__ import annotations
 
