@@ -160,6 +160,22 @@ def extra() -> str:
     return "\n".join(lines)
 
 
+def widened() -> str:
+    """The teacher's features in wider networks' channels, beside what those networks make themselves."""
+    result = read("widened") or {}
+    lines = ["| all frames | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
+
+    def line(title: str, found: dict[str, Any] | None, row: str) -> str:
+        return f"| {title} | " + " | ".join(text(score(found, data, row)) for data in ("mean", *SETS)) + " |"
+
+    for row in result["results"]["esc10"]:
+        lines.append(line(f"published mn04 {row}" if row.startswith("in ") else "published mn04", result, row))
+        tier = row.removeprefix("in ").removesuffix("'s channels")
+        if tier in list_models():
+            lines.append(line(f"{tier} itself", read(f"probe_{tier}"), "0%"))
+    return "\n".join([*lines, "", stamp(result, "python -m benchmarks.widened")])
+
+
 def evaluators() -> str:
     """Our evaluator beside heareval."""
     result = read("evaluators") or {}
@@ -300,7 +316,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/results.md": {"sets": sets, "hear": hear},
     "docs/hear.md": {"evaluators": evaluators},
     "docs/export.md": {"exported": exported, "parity": parity, "int8": int8, "stft": stft},
-    "docs/training.md": {"extra": extra},
+    "docs/training.md": {"extra": extra, "widened": widened},
     "docs/streaming.md": {"stream": stream, "chunks": chunk_costs, "archive": reading_ahead},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }

@@ -60,19 +60,8 @@ def rows(checkpoint: str) -> list[Variant]:
     return [Variant("its own channels", net.scene_embedding_size, embed), *(carried(tier) for tier in TIERS)]
 
 
-def table(record: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Mean over the sets, and each set, row by row."""
-    names = list(record)
-    lines = ["| | mean | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for row in record[names[0]]:
-        values = [record[name][row]["mean"] for name in names]
-        cells = " | ".join(f"{value:.3f}" for value in [sum(values) / len(values), *values])
-        lines.append(f"| {row} | {cells} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Probe, write `results/widened.json`, print the table."""
+    """Probe, write `results/widened.json`, print the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--set", action="append", required=True, dest="sets")
@@ -83,9 +72,9 @@ def main() -> None:
     for text in arguments.sets:
         found = probe(rows(arguments.checkpoint), [load_set(text)], cache=arguments.cache)
         for name, scores in found.items():
-            record[name] = {row: score["logistic"] for row, score in scores.items()}
+            record[name] = scores
+            print(name, *(f"{row}: {score['logistic']['mean']:.3f}" for row, score in scores.items()), sep="  ")
         write_json(RESULT, {"machine": describe(), "results": record})
-        print(table(record), flush=True)
 
 
 if __name__ == "__main__":
