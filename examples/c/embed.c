@@ -1,7 +1,8 @@
 /* Embeds a WAV file (mono, 16-bit or float, at the model's rate) with a .hear file. Prints the scene embedding, or with
- * a hop in milliseconds the timestamp embeddings, one a line, the time first.
+ * a hop in milliseconds the timestamp embeddings, one a line, the time first. For "-", samples come from standard input
+ * as 32-bit floats, and each line is printed as soon as it is final.
  *
- *     embed MODEL.hear SOUND.wav [HOP_MS]
+ *     embed MODEL.hear SOUND.wav|- [HOP_MS]
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ static float* read_wav(const char* path, int rate, long* n) {
     unsigned char head[12], part[8], format[16];
     int kind = 0, bits = 0;
     if (!file) fail(path, "cannot be opened");
-    if (fread(head, 1, 12, file) != 12 || memcmp(head, "RIFF", 4) || memcmp(head + 8, "WAVE", 4)) fail(path, "is no WAV file");
+    if (fread(head, 1, 12, file) != 12 || memcmp(head, "RIFF", 4) || memcmp(head + 8, "WAVE", 4))
+        fail(path, "is no WAV file");
     while (fread(part, 1, 8, file) == 8) {
         uint32_t size = u32(part + 4);
         if (!memcmp(part, "fmt ", 4) && size >= 16) {
@@ -59,15 +61,38 @@ static float* read_wav(const char* path, int rate, long* n) {
     return NULL;
 }
 
+static void print(const float* vector, long size) {
+    long i;
+    for (i = 0; i < size; i++) printf("%.9g%c", vector[i], i + 1 < size ? ' ' : '\n');
+}
+
+static void print_at(void* own, double milliseconds, const float* vector) {
+    printf("%.9g ", milliseconds);
+    print(vector, *(long*)own);
+    fflush(stdout);
+}
+
+static void listen(hd_model* model, double hop) {
+    static float piece[3200];
+    long size = hd_embedding_size(model);
+    hd_stream* stream = hd_stream_open(model, hop, print_at, &size);
+    size_t n;
+    if (!stream) fail("-", "a bad hop, or not enough memory");
+    while ((n = fread(piece, sizeof(float), 3200, stdin)) > 0)
+        if (hd_stream_push(stream, piece, (long)n)) fail("-", "some samples are not finite, or not enough memory");
+    if (hd_stream_finish(stream, NULL)) fail("-", "not enough memory");
+    hd_stream_free(stream);
+}
+
 int main(int argc, char** argv) {
     const char* why;
     hd_model* model;
     float *audio, *vectors, *times;
-    long n, count, size, row, i;
+    long n, count, size, row;
     double hop;
     int failed;
     if (argc < 3) {
-        fprintf(stderr, "usage: %s MODEL.hear SOUND.wav [HOP_MS]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL.hear SOUND.wav|- [HOP_MS]\n", argv[0]);
         return 2;
     }
     model = hd_load(argv[1], 1, &why);
@@ -75,9 +100,14 @@ int main(int argc, char** argv) {
         fprintf(stderr, "%s\n", why);
         return 1;
     }
+    hop = argc > 3 ? atof(argv[3]) : 0;
+    if (!strcmp(argv[2], "-")) {
+        listen(model, hop ? hop : 50);
+        hd_free(model);
+        return 0;
+    }
     audio = read_wav(argv[2], hd_sample_rate(model), &n);
     size = hd_embedding_size(model);
-    hop = argc > 3 ? atof(argv[3]) : 0;
     count = hop ? hd_timestamps(model, n, hop) : 1;
     vectors = malloc((size_t)(count * size + 1) * sizeof(float));
     times = malloc((size_t)(count + 1) * sizeof(float));
@@ -88,7 +118,7 @@ int main(int argc, char** argv) {
     fprintf(stderr, "%s at %s, %ld samples\n", hd_metadata(model, "model"), hd_metadata(model, "reduction"), n);
     for (row = 0; row < count; row++) {
         if (hop) printf("%.9g ", times[row]);
-        for (i = 0; i < size; i++) printf("%.9g%c", vectors[row * size + i], i + 1 < size ? ' ' : '\n');
+        print(vectors + row * size, size);
     }
     free(vectors), free(times), free(audio);
     hd_free(model);

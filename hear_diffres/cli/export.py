@@ -30,6 +30,9 @@ def export(
     ] = None,
     weights: Weights = None,
     adapter: Adapter = None,
+    chunk_seconds: Annotated[
+        float, typer.Option(help="Chunks the network sees, 1 to 10 s: how long a stream waits.")
+    ] = 10,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
 ) -> None:
     """Write a model as one file from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
@@ -49,7 +52,10 @@ def export(
     with warnings.catch_warnings():
         warnings.simplefilter("error", UntrainedWeightsWarning)
         try:
-            net = load_model(model, reduction=reduction, embedding=embedding, weights=weights, adapter=adapter)
+            net = load_model(
+                model, reduction=reduction, embedding=embedding, weights=weights, adapter=adapter,
+                chunk_seconds=chunk_seconds,
+            )  # fmt: skip
             path = export_model(net, output, format, int8=int8, calibrate=calibrate)
         except (HearDiffResError, ImportError, ValueError, TypeError, OSError, UntrainedWeightsWarning) as error:
             raise fail(error) from error

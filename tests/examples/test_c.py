@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,12 +124,94 @@ def test_broken_files_are_refused(program, file, tmp_path):
     assert "cannot be opened" in run(program, tmp_path / "no.hear", sound).stderr
 
 
+SINK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_double, ctypes.POINTER(ctypes.c_float))
+FLOATS = ctypes.POINTER(ctypes.c_float)
+
+
+class Library:
+    """The interface through ctypes, with a model open."""
+
+    def __init__(self, file: Path):
+        self.c = ctypes.CDLL(str(next(ENGINE.glob("_engine*.so"))))
+        handle, long = ctypes.c_void_p, ctypes.c_long
+        self.c.hd_load.argtypes = [ctypes.c_char_p, ctypes.c_int, handle]
+        self.c.hd_metadata.argtypes, self.c.hd_metadata.restype = [handle, ctypes.c_char_p], ctypes.c_char_p
+        self.c.hd_stream_open.argtypes = [handle, ctypes.c_double, SINK, handle]
+        self.c.hd_stream_push.argtypes, self.c.hd_stream_finish.argtypes = [handle, FLOATS, long], [handle, FLOATS]
+        self.c.hd_load.restype = self.c.hd_stream_open.restype = handle
+        self.c.hd_free.argtypes = self.c.hd_stream_free.argtypes = [handle]
+        self.model = self.c.hd_load(str(file).encode(), 1, None)
+
+    def stream(self, pieces: list[np.ndarray], hop: float, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Times, vectors and scene embedding of a sound in pieces."""
+        times, vectors = [], []
+
+        def sink(_: object, milliseconds: float, vector: Any) -> None:
+            times.append(milliseconds)
+            vectors.append(np.ctypeslib.as_array(vector, (size,)).copy())
+
+        keep, scene = SINK(sink), np.zeros(size, np.float32)
+        stream = self.c.hd_stream_open(self.model, hop, keep, None)
+        for piece in pieces:
+            assert self.c.hd_stream_push(stream, piece.ctypes.data_as(FLOATS), len(piece)) == 0
+        assert self.c.hd_stream_finish(stream, scene.ctypes.data_as(FLOATS)) == 0
+        assert self.c.hd_stream_push(stream, scene.ctypes.data_as(FLOATS), 1) == 2, "it is finished"
+        self.c.hd_stream_free(stream)
+        return np.array(times), np.array(vectors), scene
+
+    def __del__(self) -> None:
+        self.c.hd_free(self.model)
+
+
+@pytest.mark.parametrize("seconds", [10, 1])
+@pytest.mark.parametrize("n", [1, 31_999, 32_000, 32_001, 320_000, 320_001, 326_000, 700_123])
+def test_a_stream_is_the_whole_however_it_is_cut(tmp_path, seconds, n):
+    model = load_model("mn01", runtime="torch", reduction=0.5, chunk_seconds=seconds)
+    library = Library(export_model(model, tmp_path / "a.hear", "native"))
+    whole = runtime.load_model(tmp_path / "a.hear", threads=1)
+    audio, random = make("music", 2, 22.0).astype(np.float32)[:n], np.random.default_rng(n)
+    scene = whole.get_scene_embeddings(audio[None])[0]
+    for hop, cuts in ((50.0, 0), (1000 / 3, 3), (7.8125, 40)):
+        whole.hop_ms = hop
+        pieces = np.split(audio, np.sort(random.integers(0, n + 1, cuts)))
+        times, vectors, heard = library.stream(pieces, hop, whole.scene_embedding_size)
+        wanted, milliseconds = whole.get_timestamp_embeddings(audio[None])
+        np.testing.assert_allclose(times, milliseconds[0], rtol=1e-6)
+        np.testing.assert_array_equal(vectors, wanted[0])
+        np.testing.assert_allclose(heard, scene, rtol=0, atol=1e-6)
+
+
+def test_a_stream_refuses_what_is_not_finite_and_goes_on(file):
+    library, vectors = Library(file), []
+    keep = SINK(lambda *_: vectors.append(1))
+    assert library.c.hd_stream_open(library.model, 0.5, keep, None) is None
+    stream = library.c.hd_stream_open(library.model, 50, keep, None)
+    audio = np.zeros(16_000, np.float32)
+    for bad in (np.nan, np.inf):
+        broken = audio.copy()
+        broken[777] = bad
+        assert library.c.hd_stream_push(stream, broken.ctypes.data_as(FLOATS), len(broken)) == 2
+    assert library.c.hd_stream_push(stream, audio.ctypes.data_as(FLOATS), 0) == 0
+    assert library.c.hd_stream_push(stream, audio.ctypes.data_as(FLOATS), len(audio)) == 0
+    assert library.c.hd_stream_finish(stream, None) == 0 and len(vectors) == 11
+    library.c.hd_stream_free(stream)
+    empty = library.c.hd_stream_open(library.model, 50, keep, None)
+    assert library.c.hd_stream_finish(empty, audio.ctypes.data_as(FLOATS)) == 2, "nothing was heard"
+    library.c.hd_stream_free(empty)
+
+
+def test_samples_from_standard_input(program, file):
+    audio = make("door", 1, 11.0).astype(np.float32)
+    done = subprocess.run([str(program), str(file), "-", "50"], input=audio.tobytes(), capture_output=True, timeout=120)
+    rows = np.array([line.split() for line in done.stdout.splitlines()], np.float32)
+    stamps, times = runtime.load_model(file, threads=1).get_timestamp_embeddings(audio[None])
+    np.testing.assert_array_equal(rows[:, 0], times[0])
+    np.testing.assert_array_equal(rows[:, 1:], stamps[0])
+
+
 def test_metadata_is_read(file):
-    library = ctypes.CDLL(str(next(ENGINE.glob("_engine*.so"))))
-    library.hd_load.restype, library.hd_metadata.restype = ctypes.c_void_p, ctypes.c_char_p
-    model = ctypes.c_void_p(library.hd_load(str(file).encode(), 1, None))
+    library = Library(file)
     wanted = runtime.load_model(file, threads=1).metadata.to_strings()
     for name, value in wanted.items():
-        assert library.hd_metadata(model, name.removeprefix("hear_diffres.").encode()).decode() == value
-    assert library.hd_metadata(model, b"no such thing") is None
-    library.hd_free(model)
+        assert library.c.hd_metadata(library.model, name.removeprefix("hear_diffres.").encode()).decode() == value
+    assert library.c.hd_metadata(library.model, b"no such thing") is None

@@ -1,7 +1,4 @@
-// hear_diffres.h: a .hear file read and whole sounds cut into chunks, as engine.py and chunks.py do it.
-#include "hear_diffres.h"
-
-#include <math.h>
+// hear_diffres.h: a .hear file read, as engine.py and metadata.py do it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "api.h"
+#include "opened.h"
 
 namespace {
 
@@ -196,95 +193,49 @@ std::vector<float> read_weights(File& file, const Head& head) {
     return weights;
 }
 
-int64_t common(int64_t a, int64_t b) { return b ? common(b, a % b) : a; }
+const char* find(const hd_model& model, const char* name) {
+    auto found = model.strings.find(std::string("hear_diffres.") + name);
+    return found == model.strings.end() ? nullptr : found->second.c_str();
+}
 
-// Timestamps per sample as a fraction, so that none is lost or doubled by rounding; `of` 0 where hop_ms is out of range.
-struct Rate {
-    int64_t top = 0, of = 0;
+int64_t number(const hd_model& model, const char* name, int64_t least) {
+    const char* text = find(model, name);
+    char* end = nullptr;
+    const long value = text ? strtol(text, &end, 10) : 0;
+    if (!text || end == text || *end || value < least || value > 1000000000)
+        throw Fault(std::string("its metadata lacks a good ") + name);
+    return value;
+}
 
-    Rate(double hop_ms, int64_t sample_rate) {
-        if (!(hop_ms >= 1 && hop_ms <= 10000)) return;
-        // Continued fraction: milliseconds as p / q, 333.333... as 1000 / 3.
-        int64_t p = 1, q = 0, p_before = 0, q_before = 1;
-        for (double x = hop_ms;; x = 1 / (x - floor(x))) {
-            const int64_t whole = (int64_t)floor(x), next = whole * q + q_before;
-            if (next > 1000000) break;
-            q_before = q, q = next;
-            const int64_t p_next = whole * p + p_before;
-            p_before = p, p = p_next;
-            if (fabs(hop_ms - (double)p / (double)q) < 1e-12 * hop_ms) break;
-        }
-        const int64_t shared = common(1000 * q, sample_rate * p);
-        top = 1000 * q / shared, of = sample_rate * p / shared;
-    }
-    int64_t up_to(int64_t samples) const { return samples * top / of; }
-    int64_t from(int64_t samples) const { return (samples * top + of - 1) / of; }
-};
+void read(hd_model& model, const char* path, int threads) {
+    File file(path);
+    char magic[8];
+    uint8_t bytes[8];
+    if (file.left() < 16) throw Fault("is not a file of the compiled engine");
+    file.read(magic, 8);
+    file.read(bytes, 8);
+    if (memcmp(magic, "HEARDIFF", 8)) throw Fault("is not a file of the compiled engine");
+    uint64_t length = 0;
+    for (int i = 8; i--;) length = length << 8 | bytes[i];
+    if (length > (uint64_t)file.left()) throw Fault("is cut short");
+    std::string text((size_t)length, 0);
+    file.read(&text[0], (int64_t)length);
+    Head head = Reader(text).head();
+    check(head, file.left());
+    model.strings = head.strings;
+    if (number(model, "format", 0) != 1) throw Fault("is for another runtime");
+    model.sample_rate = number(model, "sample_rate", 1), model.hop_length = number(model, "hop_length", 1);
+    model.n_fft = number(model, "n_fft", 1), model.context_frames = number(model, "context_frames", 0);
+    model.chunk_frames = number(model, "chunk_frames", 1);
+    std::vector<int64_t> plan((size_t)head.plan);
+    file.read(plan.data(), head.plan);
+    std::vector<float> weights = read_weights(file, head);
+    model.engine = hd_open(plan.data(), (long)plan.size(), weights.data(), (long)weights.size(), threads, 0);
+    if (!model.engine) throw Fault("its numbers make no model of this engine's format");
+    model.size = hd_size(model.engine);
+}
 
 }  // namespace
-
-struct hd_model {
-    void* engine = nullptr;
-    std::map<std::string, std::string> strings;
-    int64_t sample_rate, hop_length, n_fft, context_frames, chunk_frames;
-    long size;
-
-    ~hd_model() {
-        if (engine) hd_close(engine);
-    }
-    const char* find(const char* name) const {
-        auto found = strings.find(std::string("hear_diffres.") + name);
-        return found == strings.end() ? nullptr : found->second.c_str();
-    }
-    int64_t number(const char* name) const {
-        const char* text = find(name);
-        long value = text ? strtol(text, nullptr, 10) : 0;
-        if (value < 1 && !(text && !strcmp(text, "0"))) throw Fault(std::string("its metadata lacks ") + name);
-        return value;
-    }
-    void read(const char* path, int threads) {
-        File file(path);
-        char magic[8];
-        uint8_t bytes[8];
-        if (file.left() < 16) throw Fault("is not a file of the compiled engine");
-        file.read(magic, 8);
-        file.read(bytes, 8);
-        if (memcmp(magic, "HEARDIFF", 8)) throw Fault("is not a file of the compiled engine");
-        uint64_t length = 0;
-        for (int i = 8; i--;) length = length << 8 | bytes[i];
-        if (length > (uint64_t)file.left()) throw Fault("is cut short");
-        std::string text((size_t)length, 0);
-        file.read(&text[0], (int64_t)length);
-        Head head = Reader(text).head();
-        check(head, file.left());
-        strings = head.strings;
-        if (number("format") != 1) throw Fault("is for a newer runtime");
-        sample_rate = number("sample_rate"), hop_length = number("hop_length"), n_fft = number("n_fft");
-        context_frames = number("context_frames"), chunk_frames = number("chunk_frames");
-        if (!sample_rate || !hop_length || !chunk_frames) throw Fault("its metadata makes no sense");
-        std::vector<int64_t> plan((size_t)head.plan);
-        file.read(plan.data(), head.plan);
-        std::vector<float> weights = read_weights(file, head);
-        engine = hd_open(plan.data(), (long)plan.size(), weights.data(), (long)weights.size(), threads, 0);
-        if (!engine) throw Fault("its numbers make no model of this engine's format");
-        size = hd_size(engine);
-    }
-    // Calls body(first frame, frames, samples, their count) for each chunk; stops at what is not HD_OK.
-    template <typename F>
-    int chunks(const float* audio, long n, F body) const {
-        int64_t total = 1 + (n - 1) / hop_length;
-        for (int64_t first = 0; first < total; first += chunk_frames) {
-            int64_t last = first + chunk_frames < total ? first + chunk_frames : total;
-            int64_t start = (first - context_frames) * hop_length - n_fft / 2;
-            int64_t stop = (last - 1) * hop_length + n_fft / 2 + 1;
-            if (start < 0) start = 0;
-            if (stop > n) stop = n;
-            int failed = body(first, last - first, audio + start, (long)(stop - start));
-            if (failed) return failed;
-        }
-        return HD_OK;
-    }
-};
 
 extern "C" {
 #pragma GCC visibility push(default)
@@ -294,7 +245,7 @@ hd_model* hd_load(const char* path, int threads, const char** why) {
     hd_model* model = nullptr;
     try {
         model = new hd_model;
-        model->read(path, threads);
+        read(*model, path, threads);
         return model;
     } catch (const std::bad_alloc&) {
         text = std::string(path) + ": not enough memory";
@@ -312,61 +263,6 @@ int hd_sample_rate(const hd_model* model) { return (int)model->sample_rate; }
 
 long hd_embedding_size(const hd_model* model) { return model->size; }
 
-const char* hd_metadata(const hd_model* model, const char* name) { return model->find(name); }
-
-int hd_scene_embedding(hd_model* model, const float* audio, long n_samples, float* out) {
-    if (n_samples < 1 || !hd_finite(audio, n_samples)) return HD_BAD_ARGUMENT;
-    try {
-        const size_t size = (size_t)model->size;
-        std::vector<float> part(size), sum(size);
-        int64_t total = 0;
-        int failed = model->chunks(audio, n_samples, [&](int64_t first, int64_t frames, const float* piece, long n) {
-            if (hd_embed(model->engine, piece, n, first == 0, (long)frames, nullptr, 0, 50, part.data(), nullptr, nullptr))
-                return (int)HD_NO_MEMORY;
-            for (size_t i = 0; i < size; i++) sum[i] += part[i] * (float)frames;
-            total += frames;
-            return (int)HD_OK;
-        });
-        if (!failed)
-            for (size_t i = 0; i < size; i++) out[i] = sum[i] / (float)total;
-        return failed;
-    } catch (const std::bad_alloc&) {
-        return HD_NO_MEMORY;
-    }
-}
-
-long hd_timestamps(const hd_model* model, long n_samples, double hop_ms) {
-    Rate rate(hop_ms, model->sample_rate);
-    return rate.of && n_samples > 0 ? (long)rate.up_to(n_samples) + 1 : 0;
-}
-
-int hd_timestamp_embeddings(hd_model* model, const float* audio, long n_samples, double hop_ms, float* out,
-                            float* milliseconds) {
-    const int64_t count = hd_timestamps(model, n_samples, hop_ms);
-    if (!count || !hd_finite(audio, n_samples)) return HD_BAD_ARGUMENT;
-    const Rate rate(hop_ms, model->sample_rate);
-    const double frame_ms = 1000.0 * (double)model->hop_length / (double)model->sample_rate;
-    try {
-        std::vector<float> grid;
-        int failed = model->chunks(audio, n_samples, [&](int64_t first, int64_t frames, const float* piece, long n) {
-            // One on the border to the next chunk is among both; the later chunk's counts.
-            int64_t from = rate.from(first * model->hop_length);
-            int64_t to = rate.up_to((first + frames) * model->hop_length) + 1;
-            if (to > count) to = count;
-            if (to <= from) return (int)HD_OK;
-            grid.clear();
-            for (int64_t i = from; i < to; i++) grid.push_back((float)((double)i * hop_ms - (double)first * frame_ms));
-            float* rows = out + from * model->size;
-            return hd_embed(model->engine, piece, n, first == 0, (long)frames, grid.data(), (long)grid.size(), hop_ms,
-                            nullptr, rows, nullptr)
-                       ? (int)HD_NO_MEMORY
-                       : (int)HD_OK;
-        });
-        for (int64_t i = 0; milliseconds && !failed && i < count; i++) milliseconds[i] = (float)((double)i * hop_ms);
-        return failed;
-    } catch (const std::bad_alloc&) {
-        return HD_NO_MEMORY;
-    }
-}
+const char* hd_metadata(const hd_model* model, const char* name) { return find(*model, name); }
 #pragma GCC visibility pop
 }

@@ -37,6 +37,23 @@ long hd_timestamps(const hd_model* model, long n_samples, double hop_ms);
 int hd_timestamp_embeddings(hd_model* model, const float* audio, long n_samples, double hop_ms, float* out,
                             float* milliseconds);
 
+/* A sound while it is being heard. Each vector goes to `sink` once it is final: a chunk (10 s, or what `hear-diffres
+ * export --chunk-seconds` said) after its moment at most, and 6 ms. All that is given is what hd_timestamp_embeddings
+ * gives for the whole sound, however it was cut. Memory is one chunk, whatever the length. A stream is for one thread
+ * at a time; its model may be used elsewhere meanwhile and must outlive it. */
+typedef struct hd_stream hd_stream;
+typedef void (*hd_sink)(void* own, double milliseconds, const float* vector);
+
+/* `own` is handed to `sink`. Null: no sink, `hop_ms` out of range, or no memory. */
+hd_stream* hd_stream_open(hd_model* model, double hop_ms, hd_sink sink, void* own);
+/* Any number of samples, none included. HD_BAD_ARGUMENT: one is not finite, or the stream is finished; nothing of the
+ * piece is then taken. After HD_NO_MEMORY the stream can only be freed. */
+int hd_stream_push(hd_stream* stream, const float* samples, long n_samples);
+/* The rest of the vectors. `scene`: null, or room for the scene embedding of all that was heard (HD_BAD_ARGUMENT where
+ * nothing was). */
+int hd_stream_finish(hd_stream* stream, float* scene);
+void hd_stream_free(hd_stream* stream);
+
 #ifdef __cplusplus
 }
 #endif
