@@ -21,6 +21,7 @@ from ..archive import find_audio
 from ..audio import read_audio
 from ..errors import AudioFileError, ConfigError
 from ..hear import CHUNK_SECONDS, HearModel
+from .exportable import frontend_of
 from .layers import SCOPE
 from .model import chunk_graph, samples_graph
 
@@ -114,8 +115,9 @@ def _inputs(model: HearModel, clips: list[np.ndarray]) -> list[dict[str, np.ndar
     cut = onnxruntime.InferenceSession(samples_graph(model).SerializeToString(), providers=["CPUExecutionProvider"])
     rest = {"chunk_times": np.zeros(1, np.float32), "chunk_hop_ms": np.array(50, np.float32)}
     found = []
+    longest = model.chunk_frames * frontend_of(model).hop_length
     for clip in clips:
-        samples, frames = cut.run(["chunk_samples", "chunk_frames"], {"audio": clip[None]})
+        samples, frames = cut.run(["chunk_samples", "chunk_frames"], {"audio": clip[None, :longest]})
         found.append({"chunk_samples": samples, "chunk_frames": np.array(frames), **rest})
     return found
 

@@ -67,6 +67,11 @@ def test_lengths_not_seen_at_export(mn01, n):
     close(*mn01, np.stack([SOUND[:n], 0.1 * SOUND[::-1][:n]]))
 
 
+def test_chunks_of_a_second(opened):
+    model = torch_model("mn01", chunk_seconds=1)
+    close(opened(model), model, SOUND[None, :100_001])
+
+
 @pytest.mark.parametrize(
     ("tier", "reduction", "embedding"),
     [
