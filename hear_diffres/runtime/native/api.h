@@ -1,4 +1,4 @@
-/* The functions of api.cpp, which Python calls through ctypes and file.cpp builds upon. */
+/* The functions of api.cpp, which Python calls through ctypes; file.cpp and sound.cpp build upon them. */
 #pragma once
 #include <stdint.h>
 
