@@ -150,7 +150,11 @@ def adapt(
         rates = tuple(sorted({float(rate) for rate in reduction.split(",")} - {0.0}))
         if not rates or rates[0] < 0 or rates[-1] >= 1:
             raise ValueError(f"--reduction must be rates above 0 and below 1, got {reduction!r}")
-        folder = run or file.with_suffix(".adapt")
+        folder, target = run or file.with_suffix(".adapt"), output or file.with_suffix(SUFFIX)
+        if (
+            target.parent.resolve() != folder.resolve() and not target.parent.is_dir()
+        ):  # said before training, not after
+            raise ValueError(f"{target.parent}: no such folder")
         if audio is not None:
             cache = cache or folder / "cache"
             for name, problem in build_shards(audio, cache):
@@ -159,9 +163,9 @@ def adapt(
         recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
         seconds = None if max_minutes is None else max_minutes * 60
         made = train_adapter(recipe, source, folder, max_seconds=seconds)
-        target = output or file.with_suffix(SUFFIX)
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
+        if made.resolve() != target.resolve():  # the run may be where the adapter is to lie
+            for suffix in (".safetensors", ".json"):
+                shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
     except (HearDiffResError, ValueError) as error:
         raise fail(error) from error
     typer.echo(str(target))

@@ -78,7 +78,16 @@ def test_commands_from_adapting_to_shipping(base, tmp_path):
     assert done.exit_code == 2 and "another file" in done.output
 
 
+def test_an_adapter_in_its_runs_own_folder(base, tmp_path):
+    target = tmp_path / "run" / base.with_suffix(".adapter.safetensors").name
+    arguments = ["adapt", str(base), "--reduction", "0.5", "--run", str(target.parent), "-o", str(target)]
+    done = RUNNER.invoke(app, [*arguments, "--clips", "32", "--workers", "0"])
+    assert done.exit_code == 0 and target.is_file() and target.with_suffix(".json").is_file(), done.output
+
+
 def test_bad_requests_are_named(base, tmp_path):
+    done = RUNNER.invoke(app, ["adapt", str(base), "-o", str(tmp_path / "none" / "a.safetensors")])
+    assert done.exit_code == 2 and "no such folder" in done.output
     for arguments in (["--reduction", "0"], ["--reduction", "1.5"], ["--reduction", "half"]):
         done = RUNNER.invoke(app, ["adapt", str(base), *arguments])
         assert done.exit_code == 2 and "error" in done.output
