@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from hear_diffres.export import export_model
 from hear_diffres.runtime import native
 from hear_diffres.runtime.native import engine
 from hear_diffres.samples import make
+
+from ..export.made import head_of, with_head
 
 SOURCE = Path(__file__).resolve().parents[2] / "examples" / "c" / "embed.c"
 ENGINE = Path(engine.__file__).parent
@@ -95,27 +97,22 @@ def test_broken_files_are_refused(program, file, tmp_path):
     soundfile.write(sound, np.zeros(3200, np.float32), 32_000)
     raw = file.read_bytes()
     size = int.from_bytes(raw[8:16], "little")
-    head = json.loads(raw[16 : 16 + size])
-
-    def with_head(**changes: object) -> bytes:
-        made = json.dumps({**head, **changes}).encode()
-        return raw[:8] + len(made).to_bytes(8, "little") + made + raw[16 + size :]
-
+    head, said = head_of(raw), partial(with_head, raw)
     strings = head["strings"]
     broken = [raw[:cut] for cut in (0, 7, 15, 40, 16 + size, len(raw) // 2, len(raw) - 1)]
     broken += [b"RIFF" + raw[4:], raw[:8] + b"\xff" * 8 + raw[16:], raw[:16] + raw[16:].replace(b'"', b"'", 3)]
     broken += [
-        with_head(plan=head["plan"] + 1),
-        with_head(plan=-1),
-        with_head(weights=10**17),
-        with_head(int8=[[0, 9]]),
+        said(plan=head["plan"] + 1),
+        said(plan=-1),
+        said(weights=10**17),
+        said(int8=[[0, 9]]),
     ]
     broken += [
-        with_head(int8=[[-1, 1, 1]]),
-        with_head(int8=[[0, 2**39, 2**39]]),
-        with_head(int8=[[5, 1, 1], [0, 1, 1]]),
+        said(int8=[[-1, 1, 1]]),
+        said(int8=[[0, 2**39, 2**39]]),
+        said(int8=[[5, 1, 1], [0, 1, 1]]),
     ]
-    broken += [with_head(strings=strings | {"hear_diffres.format": "2"}), with_head(strings={}), with_head(more=1)]
+    broken += [said(strings=strings | {"hear_diffres.format": "2"}), said(strings={}), said(more=1)]
     bad = tmp_path / "bad.hear"
     for content in broken:
         bad.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,18 @@ def randomised(model, seed=1):
         elif name.startswith("network.compressor") and name.endswith("score.weight"):
             value.normal_(0, 2)
     return model
+
+
+def with_head(hear: bytes, **changes):
+    """A `.hear` file whose head says something else."""
+    size = int.from_bytes(hear[8:16], "little")
+    head = json.dumps({**head_of(hear), **changes}).encode()
+    return hear[:8] + len(head).to_bytes(8, "little") + head + hear[16 + size :]
+
+
+def head_of(hear: bytes):
+    """What a `.hear` file says of itself."""
+    return json.loads(hear[16 : 16 + int.from_bytes(hear[8:16], "little")])
 
 
 def close(ours, model, audio, tolerance=1e-4):

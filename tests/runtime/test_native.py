@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -20,7 +19,7 @@ from hear_diffres.runtime import native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program
 from hear_diffres.runtime.native.engine import all_finite
 
-from ..export.made import SOUND, close, torch_model
+from ..export.made import SOUND, close, head_of, torch_model, with_head
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
 
@@ -167,12 +166,10 @@ def test_int8_files_are_a_third_and_near(mn01, tmp_path):
 def test_int8_files_that_lie_about_their_matrices_are_refused(mn01, tmp_path):
     path = export_model(mn01[1], tmp_path / "a.hear", "native", int8=True)
     raw = path.read_bytes()
-    size = int.from_bytes(raw[8:16], "little")
-    head = json.loads(raw[16 : 16 + size])
-    first, rows, columns = head["int8"][0]
+    matrices = head_of(raw)["int8"]
+    first, rows, columns = matrices[0]
     for lie in ([-1, rows, columns], [first, -rows, -columns], [first, rows + 1, columns], [first, rows], 3, None):
-        made = json.dumps({**head, "int8": [lie, *head["int8"][1:]]}).encode()
-        path.write_bytes(raw[:8] + len(made).to_bytes(8, "little") + made + raw[16 + size :])
+        path.write_bytes(with_head(raw, int8=[lie, *matrices[1:]]))
         with pytest.raises(runtime.ModelFileError, match=r"a\.hear"):
             runtime.load_model(path)
 

@@ -15,6 +15,11 @@ void make_grid(std::vector<float>& grid, const hd_model& model, int64_t first, i
     for (int64_t i = from; i < to; i++) grid.push_back((float)((double)i * hop_ms - (double)first * model.frame_ms()));
 }
 
+// The end of a chunk's timestamps, of a sound of so many samples: one on the border to the next chunk is that one's.
+int64_t end_of(const hd_model& model, const hd_rate& rate, const hd_chunk& chunk, int64_t samples) {
+    return chunk.last == model.frames(samples) ? rate.up_to(samples) + 1 : rate.from(chunk.last * model.hop_length);
+}
+
 int embed(const hd_model& model, const hd_chunk& chunk, const float* samples, const std::vector<float>& grid,
           double hop_ms, float* scene, float* rows) {
     const bool times = rows && !grid.empty();
@@ -49,10 +54,11 @@ struct hd_stream {
         const int64_t last = first + model->chunk_frames, more = last * model->hop_length + 1;
         return model->stop(last) > more ? model->stop(last) : more;
     }
-    // Embeds a chunk and gives its timestamps below `to` away.
-    int take(const hd_chunk& chunk, int64_t to) {
+    // Embeds the coming chunk of what was heard and gives its timestamps away.
+    int take() {
+        const hd_chunk chunk = model->chunk(first, heard);
         const int64_t from = rate.from(chunk.first * model->hop_length);
-        make_grid(grid, *model, chunk.first, from, to, hop_ms);
+        make_grid(grid, *model, chunk.first, from, end_of(*model, rate, chunk, heard), hop_ms);
         rows.resize(grid.size() * (size_t)model->size);
         const float* samples = &held[(size_t)(chunk.start - origin)];
         int failed = embed(*model, chunk, samples, grid, hop_ms, scene.data(), rows.data());
@@ -69,10 +75,7 @@ struct hd_stream {
             held.insert(held.end(), samples, samples + part);
             samples += part, n -= part, heard += part;
             if (part < wanted) break;
-            const hd_chunk chunk = {first, first + model->chunk_frames, model->start(first),
-                                    model->stop(first + model->chunk_frames)};
-            // One on the border to the next chunk is that one's.
-            int failed = take(chunk, rate.from(chunk.last * model->hop_length));
+            int failed = take();
             if (failed) return failed;
             const int64_t kept = model->start(first);
             held.erase(held.begin(), held.begin() + (kept - origin));
@@ -81,11 +84,9 @@ struct hd_stream {
         return HD_OK;
     }
     int finish(float* out) {
-        const int64_t total = model->frames(heard), count = heard ? rate.up_to(heard) + 1 : 0;
+        const int64_t total = model->frames(heard);
         while (first < total) {
-            const hd_chunk chunk = model->chunk(first, heard);
-            const int64_t border = rate.from(chunk.last * model->hop_length);
-            int failed = take(chunk, chunk.last == total || border > count ? count : border);
+            int failed = take();
             if (failed) return failed;
         }
         over = true;
@@ -130,11 +131,8 @@ int hd_timestamp_embeddings(hd_model* model, const float* audio, long n_samples,
         std::vector<float> grid;
         for (int64_t first = 0; first < total; first += model->chunk_frames) {
             const hd_chunk chunk = model->chunk(first, n_samples);
-            // One on the border to the next chunk is among both; the later chunk's counts.
             const int64_t from = rate.from(first * model->hop_length);
-            int64_t to = rate.up_to(chunk.last * model->hop_length) + 1;
-            if (to > count) to = count;
-            make_grid(grid, *model, first, from, to, hop_ms);
+            make_grid(grid, *model, first, from, end_of(*model, rate, chunk, n_samples), hop_ms);
             if (embed(*model, chunk, audio + chunk.start, grid, hop_ms, nullptr, out + from * model->size))
                 return HD_NO_MEMORY;
         }
