@@ -194,6 +194,7 @@ def compression(
     epochs: _Epochs = None,
     folds: _Folds = None,
     seeds: _Seeds = 1,
+    rate: _Rate = 32_000,
     seconds: Annotated[float | None, typer.Option(help="Keep so much of every clip's start (default: all).")] = None,
     validation: _Validation = "0.15",
     settings: _Set = None,
@@ -208,7 +209,7 @@ def compression(
 
     with _failing():
         plan = Plan(
-            "compression", task, 32_000, seconds, validation, overrides=_overrides(epochs, settings),
+            "compression", task, rate, seconds, validation, overrides=_overrides(epochs, settings),
             folds=folds.split(",") if folds else None, seeds=seeds,
         )  # fmt: skip
         chosen, notes = study.variants(

@@ -29,6 +29,10 @@ def train(
     snapshots: Annotated[
         int, typer.Option(help="Weights to keep on the way, for `plot --animate RUN/snapshots`.", min=0)
     ] = 0,
+    first_stage: Annotated[
+        Path | None,
+        typer.Option(help="Run of a variant with this one's backbone, whose first stage a new run takes over."),
+    ] = None,
 ) -> None:
     """Distil a published network into a tier behind DiffRes."""
     from ..published import published_tier
@@ -44,7 +48,7 @@ def train(
                 typer.echo(f"bad file: {name}: {problem}", err=True)
         seconds = None if max_minutes is None else max_minutes * 60
         source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
-        path = distill(plan, source, run, max_seconds=seconds, snapshots=snapshots)
+        path = distill(plan, source, run, max_seconds=seconds, snapshots=snapshots, first_stage=first_stage)
     except HearDiffResError as error:
         raise fail(error) from error
     typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")

@@ -202,7 +202,8 @@ def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
         scale = asked.get(name, 1.0) if isinstance(asked, Mapping) else float(asked)
         peak = recipe.lr * recipe.frontend_lr * scale
         groups.append({"params": [parameter], "weight_decay": 0.0, "peak": peak})
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.lr)
+    # Fused: these networks have hundreds of small tensors, and a step per tensor was a tenth of the time.
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.lr, fused=True)
 
 
 def _augmented(

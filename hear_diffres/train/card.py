@@ -81,6 +81,8 @@ def ship(
     own = not (resource_folder("configs") / "train" / f"{record['model']}.toml").is_file()
     # A recipe of one's own is in the card in full, under `recipe`.
     command = "adapt" if is_adapter else f"train {'RECIPE' if own else 'configs/train/' + record['model']}.toml"
+    if "first_stage_of" in record:
+        command += f" --first-stage RUN_OF_{record['first_stage_of']}"
     *most, last = (f"{seconds:g}" for seconds in sorted(set(record["recipe"]["crop_seconds"])))
     crops = f"{', '.join(most)} and {last}" if most else last
     card = {

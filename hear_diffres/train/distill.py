@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
+import shutil
 import time
 from dataclasses import asdict
 from itertools import islice
@@ -16,6 +18,7 @@ from torch import Tensor
 from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
 from ..cpu import prepare_cpu
+from ..errors import ConfigError
 from ..network import Network
 from ..registry import build_network, get_config, list_models
 from ..weights import save_weights
@@ -33,7 +36,13 @@ _FIT_BATCHES = 12  # batches that the principal components are taken from
 
 
 def distill(
-    recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None, snapshots: int = 0
+    recipe: Recipe,
+    source: Source,
+    run: str | Path,
+    *,
+    max_seconds: float | None = None,
+    snapshots: int = 0,
+    first_stage: str | Path | None = None,
 ) -> Path | None:
     """Train until the recipe's clips are seen (or for `max_seconds`), resuming from what `run` holds.
 
@@ -47,12 +56,15 @@ def distill(
         max_seconds: stop after this long, with a checkpoint.
         snapshots: weights to keep of the second stage, the start and so many more, evenly spaced, as
             `snapshots/MODEL-CLIPS.safetensors`.
+        first_stage: folder of another run whose first stage is taken over, by a run that has none yet. In it the
+            compressor rests, so that variants that differ in nothing else can share one.
 
     Returns:
         The weights, or None where time was up in the first stage.
 
     Raises:
-        ConfigError: no such variant, or the recipe asks for what it cannot be taught.
+        ConfigError: no such variant, the recipe asks for what it cannot be taught, or `first_stage` is not what the
+            recipe's would be.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -70,8 +82,14 @@ def distill(
     check_recipe(recipe, network, teacher)
     waveforms = not hears_logmel(network.frontend)
     first = Blockwise(network, teacher).to(where).train() if recipe.blockwise_clips else None
-    if first is not None and not _blockwise(recipe, source, run, network, first, max_seconds):
-        return None
+    origin = ""
+    if first_stage is not None and first is None:
+        raise ConfigError("--first-stage: the recipe has no first stage (blockwise_clips = 0)")
+    if first is not None:
+        loop = _blockwise(recipe, source, run, network, first, max_seconds, first_stage)
+        if not loop.finished:
+            return None
+        origin = loop.origin
     if recipe.norms == "per_rate":
         network.split_rates(recipe.reductions)
         network.to(where)
@@ -97,6 +115,8 @@ def distill(
             "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": recipe.blockwise_clips,
             "teacher": Path(source.teacher).name,
         }  # fmt: skip
+        if origin:
+            record["first_stage_of"] = origin
         if config.name not in list_models():
             record["variant"] = asdict(config)
         save_weights(weights, loop.average.state, record)
@@ -117,9 +137,15 @@ def distill(
 
 
 def _blockwise(
-    recipe: Recipe, source: Source, run: Path, network: Network, first: Blockwise, max_seconds: float | None
-) -> bool:
-    """Run or resume the first stage, leaving its average in `network`; False if time was up."""
+    recipe: Recipe,
+    source: Source,
+    run: Path,
+    network: Network,
+    first: Blockwise,
+    max_seconds: float | None,
+    borrowed: str | Path | None,
+) -> Loop:
+    """Run, resume or take over the first stage; its average is left in `network` where it is finished."""
     loop = Loop(
         run, "blockwise", network, first, clips=recipe.blockwise_clips, lr=recipe.blockwise_lr,
         schedule=functools.partial(
@@ -136,6 +162,8 @@ def _blockwise(
         return first.losses(network, batch)
 
     waveforms = not hears_logmel(network.frontend)
+    if loop.step == 0 and borrowed is not None:
+        _take_over(Path(borrowed), loop, network, first)
     if loop.step == 0:
         batches = source.batches(recipe, seed, 0, BLOCK_TAPS, waveforms=waveforms)
         first.maps.fit([batch["maps"] for batch in islice(batches, _FIT_BATCHES)])
@@ -144,4 +172,33 @@ def _blockwise(
         loop.train(batches, losses, max_seconds)
     if loop.finished:
         network.load_state_dict(loop.average.state)
-    return loop.finished
+    return loop
+
+
+def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> None:
+    """The backbone of another run's finished first stage, as a checkpoint of this run."""
+    try:
+        saved = torch.load(folder / "blockwise.pt", map_location=loop.device, weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder}: no first stage there (blockwise.pt)") from error
+    if saved["clips"] < loop.total:
+        raise ConfigError(f"{folder}: its first stage has {saved['clips']} clips, the recipe wants {loop.total}")
+    start = "backbone."
+    try:
+        for state in (saved["network"], saved["average"]):
+            network.backbone.load_state_dict(
+                {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+            )
+        first.load_state_dict(saved["helpers"])
+    except RuntimeError as error:
+        raise ConfigError(f"{folder}: its first stage is of another backbone") from error
+    loop.average.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    loop.step, loop.clips, loop.origin = saved["step"], saved["clips"], _model_of(folder)
+    if (folder / "blockwise.csv").exists():
+        shutil.copyfile(folder / "blockwise.csv", loop.run / "blockwise.csv")
+    loop.save()
+
+
+def _model_of(folder: Path) -> str:
+    records = list(folder.glob("*.json"))
+    return str(json.loads(records[0].read_text())["model"]) if len(records) == 1 else folder.resolve().name

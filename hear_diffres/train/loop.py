@@ -94,6 +94,7 @@ class Loop:
         self.optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
         self.average = Average(network, ema)
         self.step = self.clips = 0
+        self.origin = ""  # model whose run this was taken from
         self.checkpoint = run / f"{name}.pt"
         if self.checkpoint.exists():
             self._resume()
@@ -109,7 +110,7 @@ class Loop:
         self.helpers.load_state_dict(saved["helpers"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.average.state, self.average.updates = saved["average"], saved["updates"]
-        self.step, self.clips = saved["step"], saved["clips"]
+        self.step, self.clips, self.origin = saved["step"], saved["clips"], saved.get("origin", "")
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -117,7 +118,7 @@ class Loop:
         state = {
             "network": self.network.state_dict(), "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(), "average": self.average.state, "updates": self.average.updates,
-            "step": self.step, "clips": self.clips,
+            "step": self.step, "clips": self.clips, "origin": self.origin,
         }  # fmt: skip
         torch.save(state, part)
         os.replace(part, self.checkpoint)

@@ -118,6 +118,40 @@ def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
     assert (distill(recipe, source, run) == path) and len(list(read_log(run / "blockwise.csv"))) == len(stages)
 
 
+def test_first_stage_of_another_run(cache, teacher, tmp_path):
+    plan = {"batch_seconds": 12.0, "crop_seconds": (1.0,), "warmup_clips": 24}
+    source = Source(str(cache), str(teacher), "mn01", workers=0)
+    run, other = tmp_path / "run", tmp_path / "other"
+    distill(Recipe("mn01", clips=12, blockwise_clips=48, **plan), source, run)
+    (tmp_path / "bands.toml").write_text('name = "bands"\nwidth_mult = 0.1\ncompressor = "bands_diffres"\n')
+    recipe = Recipe(str(tmp_path / "bands.toml"), clips=12, blockwise_clips=48, **plan)
+    path = distill(recipe, source, other, first_stage=run)
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["first_stage_of"] == "mn01" and record["blockwise_clips_seen"] == 48
+    a, b = (torch.load(folder / "blockwise.pt", weights_only=True) for folder in (run, other))
+    names = [name for name in a["average"] if name.startswith("backbone.")]
+    assert names and all(torch.equal(a["average"][name], b["average"][name]) for name in names)
+    assert (other / "blockwise.csv").read_text() == (run / "blockwise.csv").read_text()
+    # Another's is taken over once: the run goes on without it being named, and what it holds is not overwritten.
+    assert distill(recipe, source, other) == path
+    assert json.loads(path.with_suffix(".json").read_text())["first_stage_of"] == "mn01"
+
+    longer = Recipe(recipe.model, clips=12, blockwise_clips=96, **plan)
+    with pytest.raises(ConfigError, match="48 clips, the recipe wants 96"):
+        distill(longer, source, tmp_path / "third", first_stage=run)
+    with pytest.raises(ConfigError, match="no first stage there"):
+        distill(recipe, source, tmp_path / "third", first_stage=cache)
+    with pytest.raises(ConfigError, match="another backbone"):
+        distill(Recipe("mn02", clips=12, blockwise_clips=48, **plan), source, tmp_path / "third", first_stage=run)
+    with pytest.raises(ConfigError, match="no first stage"):
+        distill(
+            Recipe("mn01", clips=12, blockwise_clips=0, norms="shared", **plan),
+            source,
+            tmp_path / "third",
+            first_stage=run,
+        )
+
+
 def test_first_stage_puts_the_teacher_together(cache, teacher):
     """A student of the teacher's width whose blocks are the teacher's has no error left in any block."""
     network = build_network(get_config("mn01"))
