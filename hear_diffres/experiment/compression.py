@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from ..compression import COMPRESSORS
 from ..errors import ConfigError
 from ..registry import ModelConfig, build_network
+from ..report.tables import markdown
 from .classify import macs_per_second
 from .esc import describe_training
 from .figures import curves
@@ -125,6 +127,34 @@ def _work(name: str, hop_ms: float, reduction: float, width: float, n_mels: int)
     return macs["compressor"] + macs["backbone"]
 
 
+def against_diffres(finished: Sequence[Finished]) -> str:
+    """Each compressor's accuracy beside DiffRes's at the same hop, share, fold and seed, as a table.
+
+    Scores of one fold are close whatever compresses and folds lie far apart: differences say more than means do. "none"
+    is compared with DiffRes at every share of its hop.
+    """
+    theirs: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    notes = [(one, one.cell.settings["note"]) for one in finished]
+    for base, point in notes:
+        if point["compressor"] != "diffres":
+            continue
+        for one, note in notes:
+            name, same = note["compressor"], note["reduction"] in (point["reduction"], 0.0)
+            place = (one.cell.fold, one.cell.seed, note["hop_ms"]) == (base.cell.fold, base.cell.seed, point["hop_ms"])
+            if name != "diffres" and same and place:
+                pair = (one.result["accuracy"], base.result["accuracy"])
+                theirs.setdefault((name, note["budget"]), []).append(pair)
+    head = ["", "equal in", "accuracy", "DiffRes there", "difference", "better", "worse", "pairs"]
+    rows = []
+    for (name, budget), pairs in theirs.items():
+        gains = [own - diffres for own, diffres in pairs]
+        means = [f"{statistics.fmean(values):.3f}" for values in zip(*pairs, strict=True)]
+        counts = [sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains), len(gains)]
+        budget = {"both": "nothing: all frames", "macs": "MACs"}.get(budget, budget)
+        rows.append([name, budget, *means, f"{statistics.fmean(gains):+.3f}", *map(str, counts)])
+    return markdown(head, rows)
+
+
 def report(finished: Sequence[Finished], out: Path) -> Path:
     """Table, CSV file and pictures of a study; returns the page.
 
@@ -149,5 +179,5 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
         "it and its network cost what DiffRes and its network cost at that share; where those cost more than the "
         "network on all frames, `none` is what to compare DiffRes with."
     )
-    parts = [describe_training(finished), text, scores_table(finished)]
+    parts = [describe_training(finished), text, against_diffres(finished), scores_table(finished)]
     return write_page(out, f"{task}: fewer frames", finished, parts, {"results.csv": scores_csv(finished)}, pictures)

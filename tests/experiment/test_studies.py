@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
 from hear_diffres.experiment import compression, digits, time_frequency
-from hear_diffres.experiment.grid import Loop, run_grid
+from hear_diffres.experiment.grid import Cell, Finished, Loop, run_grid
 from hear_diffres.experiment.pulses import CLASSES, SIGMA, GaussianSpectrogram, N, make_pulses
 from hear_diffres.experiment.variants import Variant, at_rate, read_variants
 from hear_diffres.registry import ModelConfig, build_network
@@ -106,6 +106,32 @@ def test_compression_grid():
         compression.variants(["x"])
     with pytest.raises(ConfigError, match="no budget x"):
         compression.variants(["diffres"], budgets=["x"])
+
+
+def test_compressors_are_compared_fold_by_fold():
+    def finished(name, accuracy, fold="a", reduction=0.5, budget="frames", hop=10.0):
+        note = {"compressor": name, "budget": budget, "hop_ms": hop, "reduction": reduction, "axes": ["hop"]}
+        return Finished(Cell("compression", name, fold, 0, {"note": note}), {"accuracy": accuracy}, 1.0, {})
+
+    table = compression.against_diffres(
+        [
+            finished("none", 0.5, reduction=0.0, budget="both"),
+            finished("diffres", 0.4, budget="both"),
+            finished("diffres", 0.3, budget="both", reduction=0.75),
+            finished("diffres", 0.9, "b", budget="both"),
+            finished("avg_pool", 0.5),
+            finished("avg_pool", 0.8, "b"),
+            finished("avg_pool", 0.6, "c"),  # DiffRes was not run there
+            finished("avg_pool", 0.7, hop=20.0),
+            finished("avg_pool", 0.45, budget="macs"),
+        ]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert rows == [
+        ["none", "nothing: all frames", "0.500", "0.350", "+0.150", "2", "0", "2"],
+        ["avg_pool", "frames", "0.650", "0.650", "+0.000", "1", "1", "2"],
+        ["avg_pool", "MACs", "0.450", "0.400", "+0.050", "1", "0", "1"],
+    ]
 
 
 def test_compression_command(task_dir, tmp_path):
