@@ -191,6 +191,7 @@ def compression(
     budgets: Annotated[str, typer.Option(help="Equal in: frames, macs.")] = "frames,macs",
     width: Annotated[float, typer.Option(help="Width multiplier of the MobileNet.")] = 0.1,
     bands: Annotated[int, typer.Option(help="Mel bands.", min=1)] = 64,
+    normalisation: Annotated[str, typer.Option(help="Of the log-mel: fixed, or per_sample.")] = "fixed",
     epochs: _Epochs = None,
     folds: _Folds = None,
     seeds: _Seeds = 1,
@@ -215,5 +216,6 @@ def compression(
         chosen, notes = study.variants(
             compressors.split(",") if compressors else None,
             _numbers(reductions, "--reductions"), _numbers(hops, "--hops"), budgets.split(","), width, bands,
+            normalisation,
         )  # fmt: skip
         _run(plan, chosen, notes, output, _loop(ray, address, threads, device), study.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def variants(
     budgets: Sequence[str] = BUDGETS,
     width: float = 0.1,
     n_mels: int = 64,
+    normalisation: str = "fixed",
 ) -> tuple[list[Variant], list[dict[str, Any]]]:
     """The grid, and what to note of each of its points.
 
@@ -66,7 +68,8 @@ def variants(
         if label in known:  # a hop and a rate of both grids
             notes[known.index(label)]["axes"].append(axis)
             return
-        found.append(Variant(label, _model(label, name if asked else "identity", hop, width, n_mels), rate))
+        model = _model(label, name if asked else "identity", hop, width, n_mels)
+        found.append(Variant(label, dataclasses.replace(model, normalisation=normalisation), rate))
         notes.append({"compressor": name, "budget": budget, "hop_ms": hop, "reduction": asked, "axes": [axis]})
 
     points = [("reduction", 10.0, rate) for rate in (0.0, *reductions) if reductions]
