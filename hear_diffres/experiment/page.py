@@ -45,10 +45,19 @@ def command() -> str:
 
 
 def _origin(finished: Sequence[Finished]) -> str:
-    """Command, machines, dates and commits."""
-    keys = ("processor", "cores", "threads", "torch", "python", "hear_diffres", "commit", "date")
-    machines = dict.fromkeys(tuple((key, one.machine.get(key, "")) for key in keys) for one in finished)
-    lines = [", ".join(f"{key} {value}" for key, value in machine) for machine in machines]
+    """Command, and per machine the days and commits of its runs."""
+    keys = ("processor", "cores", "threads", "torch", "python", "hear_diffres")
+    machines: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for one in finished:
+        where = tuple(f"{key} {one.machine.get(key, '')}" for key in keys)
+        days = machines.setdefault(where, {}).setdefault(one.machine.get("date", ""), [])
+        commit = one.machine.get("commit", "")
+        if commit not in days:
+            days.append(commit)
+    lines = [
+        f"{', '.join(where)}; " + "; ".join(f"{day}, commit {', '.join(commits)}" for day, commits in days.items())
+        for where, days in machines.items()
+    ]
     hours = sum(one.seconds for one in finished) / 3600
     head = f"`{command()}`; {len(finished)} runs, {hours:.2f} hours one after another. Means ± standard deviations"
     return "\n".join([f"{head} are over folds and seeds.", "", *(f"- {line}" for line in lines)])
