@@ -167,7 +167,11 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
     task = finished[0].cell.settings["task"]
     pictures = {}
     budgets = [one.cell.settings["note"]["budget"] for one in finished]
-    panels = [(key, text) for key, text in (("frames", "equal frames"), ("macs", "equal work")) if key in budgets]
+    panels = [
+        (key, text)
+        for key, text in (("frames", "equal frames"), ("macs", "equal work, DiffRes's share"))
+        if key in budgets
+    ]
     for axis, label, text in (
         ("reduction", "share of frames removed", "hop 10 ms"),
         ("hop", "hop / ms", "compressed to the frames of the longest hop"),

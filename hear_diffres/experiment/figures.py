@@ -105,8 +105,10 @@ def windows(
 
 
 def _setting(one: Finished, key: str) -> Any:
+    # The note first: at equal work it has the share that was asked for, the settings the one that this came to.
     settings = one.cell.settings
-    return settings[key] if key in settings else settings["note"][key]
+    note = settings.get("note", {})
+    return note[key] if key in note else settings[key]
 
 
 def curves(

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
-from hear_diffres.experiment import compression, digits, time_frequency
+from hear_diffres.experiment import compression, digits, figures, time_frequency
 from hear_diffres.experiment.grid import Cell, Finished, Loop, run_grid
 from hear_diffres.experiment.pulses import CLASSES, SIGMA, GaussianSpectrogram, N, make_pulses
 from hear_diffres.experiment.variants import Variant, at_rate, read_variants
@@ -106,6 +106,13 @@ def test_compression_grid():
         compression.variants(["x"])
     with pytest.raises(ConfigError, match="no budget x"):
         compression.variants(["diffres"], budgets=["x"])
+
+
+def test_pictures_go_by_what_was_asked_for():
+    note = {"compressor": "avg_pool", "budget": "macs", "hop_ms": 10.0, "reduction": 0.75, "axes": ["reduction"]}
+    one = Finished(Cell("compression", "x", "a", 0, {"reduction": 0.33, "note": note}), {}, 1.0, {})
+    assert figures._setting(one, "reduction") == 0.75
+    assert figures._setting(Finished(Cell("time-frequency", "x", "-", 0, {"scale": 5}), {}, 1.0, {}), "scale") == 5
 
 
 def test_compressors_are_compared_fold_by_fold():
