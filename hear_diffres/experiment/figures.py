@@ -118,6 +118,7 @@ def curves(
     figure = _figure(5.4 * len(panels), 4.6)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     names = list(dict.fromkeys(_setting(one, "compressor") for one in finished))
+    names.sort(key="none".__eq__)  # last, so that the others look alike in every picture
     for axis, (budget, text) in zip(axes, panels, strict=True):
         for number, name in enumerate(names):
             groups: dict[float, list[float]] = {}
