@@ -136,17 +136,20 @@ def against_diffres(finished: Sequence[Finished]) -> str:
     Scores of one fold are close whatever compresses and folds lie far apart: differences say more than means do. "none"
     is compared with DiffRes at every share of its hop.
     """
-    theirs: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    notes = [(one, one.cell.settings["note"]) for one in finished]
-    for base, point in notes:
-        if point["compressor"] != "diffres":
-            continue
-        for one, note in notes:
-            name, same = note["compressor"], note["reduction"] in (point["reduction"], 0.0)
-            place = (one.cell.fold, one.cell.seed, note["hop_ms"]) == (base.cell.fold, base.cell.seed, point["hop_ms"])
-            if name != "diffres" and same and place:
-                pair = (one.result["accuracy"], base.result["accuracy"])
-                theirs.setdefault((name, note["budget"]), []).append(pair)
+    base: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    others = []
+    for one in finished:
+        note, accuracy = one.cell.settings["note"], one.result["accuracy"]
+        place = (one.cell.fold, one.cell.seed, note["hop_ms"])
+        if note["compressor"] == "diffres":
+            base.setdefault(place, []).append((note["reduction"], accuracy))
+        else:
+            others.append((place, note, accuracy))
+    theirs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for place, note, accuracy in others:
+        for share, diffres in base.get(place, []):
+            if note["reduction"] in (share, 0.0):
+                theirs.setdefault((note["compressor"], note["budget"]), []).append((accuracy, diffres))
     head = ["", "equal in", "accuracy", "DiffRes there", "difference", "better", "worse", "pairs"]
     rows = []
     for (name, budget), pairs in theirs.items():

@@ -86,10 +86,10 @@ def distill(
     if first_stage is not None and first is None:
         raise ConfigError("--first-stage: the recipe has no first stage (blockwise_clips = 0)")
     if first is not None:
-        loop = _blockwise(recipe, source, run, network, first, max_seconds, first_stage)
-        if not loop.finished:
+        blockwise = _blockwise(recipe, source, run, network, first, max_seconds, first_stage)
+        if not blockwise.finished:
             return None
-        origin = loop.origin
+        origin = blockwise.origin
     if recipe.norms == "per_rate":
         network.split_rates(recipe.reductions)
         network.to(where)
