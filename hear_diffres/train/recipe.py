@@ -44,8 +44,10 @@ class Recipe:
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).
         loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
-            `guide` (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`, `instrument`.
-            Backbones other than MobileNet have no `se` and no `maps`, and of `pooled` only the last map.
+            `spread` (how far the embedding's maps are from their channels' means; off by default, for students wider
+            than the teacher), `guide` (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`,
+            `instrument`. Backbones other than MobileNet have no `se`, `maps` and `spread`, and of `pooled` only the
+            last map.
         map_taps: stages whose feature maps a MobileNet matches.
     """
 
@@ -94,7 +96,7 @@ class Recipe:
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown or "model" not in values:
             raise ConfigError(f"{path}: " + (f"unknown keys {sorted(unknown)}" if unknown else "no key `model`"))
-        losses = values.get("loss", {}).keys() - {"logits", "pooled", "se", "maps", "guide", *EXTRA}
+        losses = values.get("loss", {}).keys() - {"logits", "pooled", "se", "maps", "spread", "guide", *EXTRA}
         if losses:
             raise ConfigError(f"{path}: no losses {sorted(losses)}")
         if values.get("norms", "shared") not in ("shared", "per_rate"):
