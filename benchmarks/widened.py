@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -28,20 +29,18 @@ from hear_diffres.probe.run import Variant, probe, published_variants
 from hear_diffres.probe.sets import load_set
 from hear_diffres.registry import build_network, get_config
 from hear_diffres.train.blockwise import WidthMaps
-from hear_diffres.train.elastic import beside
-from hear_diffres.train.losses import Standardise
 from hear_diffres.train.mixtures import Mixer
+from hear_diffres.train.spread import Spread
 
 RESULT = Path(__file__).parent / "results" / "widened.json"
 TIERS = ("mn05", "mn10", "mn20")
 SEED = 1
+SPREAD = ", spread beside it"
 STATISTICS_BATCHES = 16
 
 
 class Teacher:
-    """A published network's `block+mels`, and how far its maps are from their channels' means.
-
-    Means and standard deviations are those over procedural audio (`train.synth`).
+    """A published network's `block+mels`, and in a tier's channels, without and with the spread of its maps.
 
     Args:
         model: the network at all frames.
@@ -49,70 +48,67 @@ class Teacher:
 
     def __init__(self, model: HearModel):
         self.model, backbone = model, model.network.backbone
-        self.taps = backbone.parts["block"]
-        self.dims = {tap: backbone.tap_dims[tap] for tap in self.taps}
-        self.maps = {tap: Standardise(dim).eval() for tap, dim in self.dims.items()}
-        self.spreads = {tap: Standardise(dim).eval() for tap, dim in self.dims.items()}
-        mixer = Mixer([], SEED, procedural=1.0)
-        pictures = [mixer.batch(16, 500).transpose(1, 2) for _ in range(STATISTICS_BATCHES)]
-        for picture in pictures:
-            for tap, values in self._run(picture, None).sequences.items():
-                self.maps[tap].update(values)
-        for picture in pictures:
-            for tap, value in self._spread(self._run(picture, None)).items():
-                self.spreads[tap].update(value)
-
-    def _run(self, picture: Tensor, frames: Tensor | None) -> BackboneOutput:
-        with torch.no_grad():
-            return self.model.network(picture, frames, reduction=0.0, taps=self.taps, keep_frequency=True)[0]
-
-    def _spread(self, out: BackboneOutput) -> dict[str, Tensor]:
-        return {tap: _standardised(out.sequences[tap], self.maps[tap]).abs() for tap in self.taps}
+        self.taps, self.dims = backbone.parts["block"], backbone.tap_dims
 
     def blocks(self, audio: Tensor, lengths: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Pooled maps by tap `[B, C]`, mel averages."""
         found = self.model.get_scene_embeddings(audio, lengths)
-        *blocks, mels = torch.split(found, [*self.dims.values(), self.model.config.n_mels], 1)
+        *blocks, mels = torch.split(found, [*(self.dims[tap] for tap in self.taps), self.model.config.n_mels], 1)
         return dict(zip(self.taps, blocks, strict=True)), mels
 
-    def spread(self, audio: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Standardised spread by tap `[B, C]`, of at most 10 s."""
-        frontend = self.model.frontend
-        frames = torch.tensor([frontend.n_frames(int(length)) for length in lengths])
-        out = self._run(frontend(audio, lengths), frames)
-        far = {tap: _standardised(value, self.spreads[tap]) for tap, value in self._spread(out).items()}
-        means = BackboneOutput(far, out.strides, out.masks)
-        return {tap: means.pooled(tap) for tap in self.taps}
+    def maps(self, picture: Tensor, frames: Tensor | None, taps: Collection[str]) -> BackboneOutput:
+        """Feature maps of pictures `[B, n_mels, T]`, of at most 10 s."""
+        with torch.no_grad():
+            return self.model.network(picture, frames, reduction=0.0, taps=taps, keep_frequency=True)[0]
 
 
-def _standardised(x: Tensor, stats: Standardise) -> Tensor:
-    return (x - stats.mean.reshape(1, -1, *([1] * (x.ndim - 2)))) * stats.scale(x.ndim)
+class Wide:
+    """The teacher's `block+mels` in a wider tier's channels.
+
+    Args:
+        teacher: whose.
+        tier: a wider one.
+        spread: that of the teacher's maps as well (`train.spread`), with the statistics of procedural audio.
+    """
+
+    def __init__(self, teacher: Teacher, tier: str, spread: bool):
+        torch.manual_seed(SEED)
+        self.teacher = teacher
+        dims = build_network(get_config(tier)).backbone.tap_dims
+        maps = WidthMaps(dims, teacher.dims)
+        self.matrices = {tap: maps.matrix(int(tap.removeprefix("block"))) for tap in teacher.taps}
+        self.size = sum(dims[tap] for tap in teacher.taps) + teacher.model.config.n_mels
+        self.spread = None
+        if spread:
+            stages = range(1, 16)
+            self.spread = Spread({s: maps.matrix(s) for s in stages}, {s: teacher.dims[f"block{s}"] for s in stages})
+            mixer = Mixer([], SEED, procedural=1.0)
+            for _ in range(STATISTICS_BATCHES):
+                picture = mixer.batch(16, 500).transpose(1, 2)
+                self.spread.held(teacher.maps(picture, None, self.spread.taps).sequences, update=True)
+
+    def __call__(self, audio: Tensor, lengths: Tensor) -> Tensor:
+        blocks, mels = self.teacher.blocks(audio, lengths)
+        wide = {tap: block @ self.matrices[tap].T for tap, block in blocks.items()}
+        if self.spread is not None:
+            frontend = self.teacher.model.frontend
+            frames = torch.tensor([frontend.n_frames(int(length)) for length in lengths])
+            out = self.teacher.maps(frontend(audio, lengths), frames, self.spread.taps)
+            held = {f"block{stage}": value for stage, value in self.spread.held(out.sequences, update=False).items()}
+            means = BackboneOutput(held, out.strides, out.masks)
+            wide = {tap: value + means.pooled(tap) for tap, value in wide.items()}
+        return torch.cat([*wide.values(), mels], 1)
 
 
 def rows(checkpoint: str) -> list[Variant]:
     """The checkpoint at all frames, and carried into the channels of `TIERS`."""
     net, found = published_variants(checkpoint)
-    teacher = Teacher(net)
-
-    def carried(tier: str, spread: bool) -> Variant:
-        torch.manual_seed(SEED)
-        dims = build_network(get_config(tier)).backbone.tap_dims
-        maps = WidthMaps(dims, net.network.backbone.tap_dims)
-        matrices = {tap: maps.matrix(int(tap.removeprefix("block"))) for tap in teacher.taps}
-        free = {tap: beside(matrix.T) for tap, matrix in matrices.items()}
-
-        def embed_wide(audio: Tensor, lengths: Tensor) -> Tensor:
-            blocks, mels = teacher.blocks(audio, lengths)
-            wide = {tap: block @ matrices[tap].T for tap, block in blocks.items()}
-            if spread:
-                wide = {tap: wide[tap] + far @ free[tap] for tap, far in teacher.spread(audio, lengths).items()}
-            return torch.cat([*wide.values(), mels], 1)
-
-        name = f"in {tier}'s channels" + (", spread beside it" if spread else "")
-        return Variant(name, sum(dims[tap] for tap in teacher.taps) + net.config.n_mels, embed_wide)
-
-    wide = [carried(tier, spread) for tier in TIERS for spread in (False, True)]
-    return [Variant("its own channels", net.scene_embedding_size, found[0].embed), *wide]
+    teacher, variants = Teacher(net), [Variant("its own channels", net.scene_embedding_size, found[0].embed)]
+    for tier in TIERS:
+        for spread in (False, True):
+            wide = Wide(teacher, tier, spread)
+            variants.append(Variant(f"in {tier}'s channels" + (SPREAD if spread else ""), wide.size, wide))
+    return variants
 
 
 def main() -> None:

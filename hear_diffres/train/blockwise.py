@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..backbone import MobileNet
 from ..network import Network
 from .losses import Matching, logit_loss
+from .spread import Spread
 from .stream import Taps
 from .student import picture_of
 
@@ -81,12 +82,18 @@ class Blockwise(nn.Module):
     Args:
         network: the student.
         teacher: for its widths.
+        spread: the channels that the teacher leaves free learn the spread of its maps (`train.spread`).
     """
 
-    def __init__(self, network: Network, teacher: MobileNet):
+    def __init__(self, network: Network, teacher: MobileNet, spread: bool = False):
         super().__init__()
         own, theirs = network.backbone.tap_dims, teacher.tap_dims
         self.maps = WidthMaps(own, theirs)
+        stages = range(1, 16)
+        self.spread = (
+            Spread({s: self.maps.matrix(s) for s in stages}, {s: theirs[f"block{s}"] for s in stages})
+            if spread else None
+        )  # fmt: skip
         # Targets are in the student's width already, but for e1, whose activation no fixed map goes through.
         dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)} | {"block0": theirs["block0"]}
         self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})
@@ -96,6 +103,9 @@ class Blockwise(nn.Module):
         backbone = network.mobilenet
         targets = {name: value.float() for name, value in batch["maps"].items()}
         stages = {stage: self.maps(stage, targets[f"block{stage}"]) for stage in range(1, 16)}
+        if self.spread is not None:
+            for stage, held in self.spread.held(targets, self.training).items():
+                stages[stage] = stages[stage] + held
         with torch.no_grad():
             picture = network.picture(network.compressor.whole(picture_of(network, batch).transpose(1, 2)))
         x = backbone.stem(picture)

@@ -81,7 +81,8 @@ def distill(
     teacher = MobileNet(teacher_config.width_mult)
     check_recipe(recipe, network, teacher)
     waveforms = not hears_logmel(network.frontend)
-    first = Blockwise(network, teacher).to(where).train() if recipe.blockwise_clips else None
+    spread = bool(recipe.loss.get("spread"))
+    first = Blockwise(network, teacher, spread).to(where).train() if recipe.blockwise_clips else None
     origin = ""
     if first_stage is not None and first is None:
         raise ConfigError("--first-stage: the recipe has no first stage (blockwise_clips = 0)")

@@ -15,8 +15,9 @@ from ..network import Network
 from ..timing import interpolate
 from .blockwise import Blockwise
 from .extra import ExtraHeads
-from .losses import Matching, Standardise, logit_loss
+from .losses import Matching, logit_loss
 from .recipe import Recipe
+from .spread import Spread
 from .stream import FRAME_MS, Taps
 from .student import (
     extra_features,
@@ -66,12 +67,14 @@ class Elastic(nn.Module):
         own, theirs = backbone.tap_dims, teacher.tap_dims
         names = {f"pooled_{n}": n for n in self.pooled} | {f"map_{n}": n for n in self.map_taps}
         names |= {n: n for n in self.se}
-        self.spread = tuple(n for n in self.map_taps if n in self.pooled) if recipe.loss.get("spread") else ()
-        names |= {f"spread_{n}": n for n in self.spread}
+        self.spread = first.spread if first is not None else None
+        if self.spread is not None:
+            needed = dict.fromkeys((*self.map_taps, *self.spread.taps))
+            self.taps = Taps(maps=tuple(needed), pooled=self.taps.pooled)
         self.matching = Matching(
             {k: own[n] for k, n in names.items()},
             {k: theirs[n] for k, n in names.items()},
-            always={*(() if aligned else projected(backbone)), *(f"spread_{n}" for n in self.spread)},
+            always=() if aligned else projected(backbone),
         )
         self.heads = ExtraHeads(own, labels or {}, recipe.extra, extra_features(backbone))
         if first is not None:
@@ -85,13 +88,8 @@ class Elastic(nn.Module):
             projection = cast(nn.Conv1d, self.matching.projections[name])
             if tap == "e1":
                 projection.load_state_dict(first.matching.projections["e1"].state_dict())
-                continue
-            # Rows or columns of the maps are orthonormal, so the transpose is the pseudo-inverse.
-            back = first.maps.matrix(int(tap.removeprefix("block"))).T
-            if name.startswith("spread"):
-                back = beside(back)
-            if len(back):
-                projection.weight.copy_(back.unsqueeze(2))
+            else:  # rows or columns of the maps are orthonormal, so the transpose is the pseudo-inverse
+                projection.weight.copy_(first.maps.matrix(int(tap.removeprefix("block"))).T.unsqueeze(2))
                 cast(Tensor, projection.bias).zero_()
 
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -113,9 +111,8 @@ class Elastic(nn.Module):
         if self.map_taps:
             maps = {name: self._maps(name, out, compressed, batch["maps"][name]) for name in self.map_taps}
             parts["maps"] = torch.stack([matching(f"map_{n}", *maps[n]) for n in self.map_taps]).mean()
-            if self.spread:
-                spread = [matching(f"spread_{n}", maps[n][0], self._deviation(n, maps[n][1])) for n in self.spread]
-                parts["spread"] = torch.stack(spread).mean()
+            if self.spread is not None:
+                parts["spread"] = self._spread_loss(maps, batch["maps"])
         parts["guide"] = compressed.guide_loss.mean()
         if self.heads.heads:
             parts |= self.heads.losses(pooled, batch["extra"])
@@ -123,11 +120,17 @@ class Elastic(nn.Module):
         trained = {f"frontend.{name}": value.mean() for name, value in frontend_parameters(network.frontend).items()}
         return total, {**parts, "activeness": compressed.activeness.mean(), **trained}
 
-    def _deviation(self, name: str, target: Tensor) -> Tensor:
-        """How far each value of the teacher's map is from its channel's mean, in standard deviations."""
-        stats = cast(Standardise, self.matching.stats[f"map_{name}"])
-        mean = stats.mean.reshape(1, -1, *([1] * (target.ndim - 2)))
-        return ((target - mean) * stats.scale(target.ndim)).abs()
+    def _spread_loss(self, found: Mapping[str, tuple[Tensor, Tensor]], maps: dict[str, Tensor]) -> Tensor:
+        """What the student's interpolated maps hold beside the teacher's."""
+        spread, errors = cast(Spread, self.spread), []
+        for stage, target in spread.targets(maps).items():
+            if f"block{stage}" not in found:
+                continue
+            student = found[f"block{stage}"][0]
+            if target.shape[2] != student.shape[2]:
+                target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
+            errors.append(spread.error(stage, student, target))
+        return torch.stack(errors).mean()
 
     def _maps(
         self, name: str, out: BackboneOutput, compressed: CompressionOutput, target: Tensor
@@ -143,21 +146,3 @@ class Elastic(nn.Module):
             target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
         flat = interpolate(student.flatten(1, 2), times, lengths, grid.expand(len(times), -1))
         return flat.reshape(*student.shape[:3], -1), target
-
-
-def beside(maps: Tensor) -> Tensor:
-    """Orthonormal rows or columns `[K, N]` that read from what the rows of `maps` `[K, N]` leave over.
-
-    >>> maps = torch.eye(2, 5)
-    >>> rows = beside(maps)
-    >>> rows.shape, bool((rows @ maps.T).abs().max() < 1e-6)
-    (torch.Size([2, 5]), True)
-
-    Shape: `[0, N]` where nothing is left over.
-    """
-    wanted, width = maps.shape
-    if wanted >= width:
-        return maps[:0]
-    left = torch.linalg.qr(maps.T, mode="complete")[0][:, wanted:]
-    mixing, _ = torch.linalg.qr(torch.randn(max(wanted, width - wanted), min(wanted, width - wanted)))
-    return (mixing.T if width - wanted > wanted else mixing).to(left) @ left.T

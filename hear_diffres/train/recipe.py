@@ -44,10 +44,9 @@ class Recipe:
         max_sources: sounds mixed into a clip, at most.
         annotated: share of clips whose loudest sound has extra targets (`train.extra`).
         loss: weight of each loss: `logits`, `pooled` (embeddings), `se` (bottlenecks), `maps` (feature maps),
-            `spread` (how far the embedding's maps are from their channels' means; off by default, for students wider
-            than the teacher), `guide` (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`,
-            `instrument`. Backbones other than MobileNet have no `se`, `maps` and `spread`, and of `pooled` only the
-            last map.
+            `spread` (`train.spread`, in both stages; off by default, for students wider than the teacher), `guide`
+            (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`, `instrument`. Backbones
+            other than MobileNet have no `se`, `maps` and `spread`, and of `pooled` only the last map.
         map_taps: stages whose feature maps a MobileNet matches.
     """
 

@@ -85,6 +85,8 @@ def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
     if recipe.norms == "per_rate" and not isinstance(backbone, MobileNet):
         raise ConfigError(f"{recipe.model}: norms = 'per_rate' is for MobileNets, not for {name}: use norms = 'shared'")
     if not recipe.blockwise_clips:
+        if recipe.loss.get("spread"):
+            raise ConfigError(f"{recipe.model}: the loss `spread` needs a first stage (blockwise_clips above 0)")
         return
     if not isinstance(backbone, MobileNet):
         raise ConfigError(
@@ -98,3 +100,5 @@ def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
             f"{recipe.model}: blockwise_clips must be 0, is {recipe.blockwise_clips}: the first stage needs the "
             f"teacher's picture of {theirs.n_bands} mel bands every {theirs.hop_length} samples"
         )
+    if recipe.loss.get("spread") and backbone.tap_dims["block15"] <= teacher.tap_dims["block15"]:
+        raise ConfigError(f"{recipe.model}: the loss `spread` is for students wider than their teacher")

@@ -1,0 +1,126 @@
+"""Something for the channels that a teacher leaves free: how far its maps are from their channels' means.
+
+Embeddings are means over time and frequency; what a map does around its mean is lost in them. A student wider than its
+teacher has room for it. A block's last layer is linear, so what it can add without error is a nonlinear function of
+its input: the spread of the map before.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .losses import Standardise
+
+# Stage to the stage whose spread it holds: those of the embedding, and those that hand it on unchanged.
+SOURCES = {5: 4, 6: 4, 11: 10, 12: 10, 13: 12, 14: 12, 15: 14}
+
+
+class Spread(nn.Module):
+    """The absolute deviations of the teacher's maps as targets, and where a student holds them.
+
+    Args:
+        maps: stage, 1 to 15, to the matrix `[student, teacher]` of orthonormal columns that carries the teacher's
+            channels into the student's.
+        dims: the teacher's channels by stage.
+
+    Attributes:
+        stages: stages of the student with room for them.
+    """
+
+    def __init__(self, maps: dict[int, Tensor], dims: dict[int, int]):
+        super().__init__()
+        self.stages: tuple[int, ...] = ()
+        for stage, source in SOURCES.items():
+            rows = beside(maps[stage].T, dims[source])
+            if not len(rows):
+                continue
+            self.stages += (stage,)
+            # Where there are too few channels, mixtures; the same ones for all stages that hand them on.
+            twin = next((s for s in self.stages if SOURCES[s] == source), stage)
+            self.register_buffer(f"rows{stage}", rows if twin == stage else self.rows(twin).clone())
+        wanted = {SOURCES[stage] for stage in self.stages}
+        self.maps = nn.ModuleDict({str(source): Standardise(dims[source]) for source in wanted})
+        self.far = nn.ModuleDict({str(source): Standardise(dims[source]) for source in wanted})
+        self.sizes = nn.ModuleDict({str(stage): Standardise(dims[stage]) for stage in self.stages})
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Feature maps of the teacher that `targets` needs."""
+        return tuple(f"block{stage}" for stage in sorted({*self.stages, *(SOURCES[s] for s in self.stages)}))
+
+    def rows(self, stage: int) -> Tensor:
+        """`[K, student]`: where the student's stage holds them."""
+        return cast(Tensor, getattr(self, f"rows{stage}"))
+
+    def targets(self, maps: dict[str, Tensor], update: bool = False) -> dict[int, Tensor]:
+        """By stage `[B, K, F, T]` at the stage's own resolution, mean 0 and variance 1.
+
+        Args:
+            maps: the teacher's, by tap, with all of `taps`.
+            update: take them into the running statistics.
+        """
+        spread: dict[int, Tensor] = {}
+        for source in {SOURCES[stage] for stage in self.stages}:
+            far = _standardised(self.maps[str(source)], maps[f"block{source}"].float(), update).abs()
+            spread[source] = _standardised(self.far[str(source)], far, update)
+        out = {}
+        for stage in self.stages:
+            value, shape = spread[SOURCES[stage]], maps[f"block{stage}"].shape[2:]
+            if value.shape[2:] != shape:  # centred as a convolution of stride 2 is
+                value = F.avg_pool2d(value, 3, 2, 1, count_include_pad=False)
+            out[stage] = value
+        return out
+
+    def scale(self, stage: int) -> Tensor:
+        """What the targets are multiplied by: the root mean square of the teacher's channels of the stage."""
+        return cast(Standardise, self.sizes[str(stage)]).var.mean().clamp(min=1e-12).sqrt()
+
+    def held(self, maps: dict[str, Tensor], update: bool) -> dict[int, Tensor]:
+        """The targets in the student's channels, by stage `[B, student, F, T]`, to be added to the carried maps."""
+        out = {}
+        for stage, value in self.targets(maps, update).items():
+            if update:
+                cast(Standardise, self.sizes[str(stage)]).update(maps[f"block{stage}"])
+            out[stage] = F.conv2d(value, (self.scale(stage) * self.rows(stage)).T[:, :, None, None])
+        return out
+
+    def error(self, stage: int, student: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of what the student's map `[B, student, F, T]` holds, in units of the variance."""
+        rows = self.rows(stage)
+        found = torch.einsum("kn,bnft->bkft", rows / self.scale(stage), student)
+        # Of channels that hold mixtures, the targets that those mixtures amount to.
+        wished = torch.einsum("kj,bjft->bkft", rows @ rows.T, target)
+        return (found - wished).square().mean()
+
+
+def _standardised(stats: nn.Module, x: Tensor, update: bool) -> Tensor:
+    known = cast(Standardise, stats)
+    if update:
+        known.update(x)
+    return (x - known.mean.reshape(1, -1, *([1] * (x.ndim - 2)))) * known.scale(x.ndim)
+
+
+def beside(maps: Tensor, wanted: int) -> Tensor:
+    """Rows `[wanted, N]` that read from what the orthonormal rows of `maps` `[K, N]` leave over.
+
+    Orthonormal rows, or, where fewer than `wanted` channels are left, orthonormal columns of that space.
+
+    >>> maps = torch.eye(2, 5)
+    >>> rows = beside(maps, 3)
+    >>> rows.shape, bool((rows @ maps.T).abs().max() < 1e-6)
+    (torch.Size([3, 5]), True)
+
+    Shape: `[0, N]` where nothing is left over.
+    """
+    taken, width = maps.shape
+    if taken >= width:
+        return maps[:0]
+    left = torch.linalg.qr(maps.T, mode="complete")[0][:, taken:].T
+    if wanted <= len(left):
+        return left[:wanted]
+    mixing, _ = torch.linalg.qr(torch.randn(wanted, len(left)))
+    return mixing.to(left) @ left
