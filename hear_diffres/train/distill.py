@@ -192,7 +192,7 @@ def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> 
             )
         first.load_state_dict(saved["helpers"])
     except RuntimeError as error:
-        raise ConfigError(f"{folder}: its first stage is of another backbone") from error
+        raise ConfigError(f"{folder}: its first stage is of another backbone, or knows no `spread`") from error
     loop.average.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     loop.step, loop.clips, loop.origin = saved["step"], saved["clips"], _model_of(folder)
     if (folder / "blockwise.csv").exists():

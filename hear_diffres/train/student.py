@@ -14,6 +14,7 @@ from ..frontend import FrontEnd, LogMel
 from ..network import Network
 from .extra import FEATURES
 from .recipe import Recipe
+from .spread import SOURCES as SPREAD_STAGES
 
 POOLED = ("block5", "block11", "block13", "block15", "e1")
 SE = tuple(f"se{stage}" for stage in SE_STAGES)
@@ -100,5 +101,11 @@ def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
             f"{recipe.model}: blockwise_clips must be 0, is {recipe.blockwise_clips}: the first stage needs the "
             f"teacher's picture of {theirs.n_bands} mel bands every {theirs.hop_length} samples"
         )
-    if recipe.loss.get("spread") and backbone.tap_dims["block15"] <= teacher.tap_dims["block15"]:
+    if not recipe.loss.get("spread"):
+        return
+    if backbone.tap_dims["block15"] <= teacher.tap_dims["block15"]:
         raise ConfigError(f"{recipe.model}: the loss `spread` is for students wider than their teacher")
+    if not any(f"block{stage}" in recipe.map_taps for stage in SPREAD_STAGES):
+        raise ConfigError(
+            f"{recipe.model}: the loss `spread` needs one of the stages {sorted(SPREAD_STAGES)} in map_taps"
+        )

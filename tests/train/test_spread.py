@@ -140,9 +140,14 @@ def test_a_run_with_it(published_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "clips", "message"), [("mn01", 2, "wider than their teacher"), ("mn02", 0, "needs a first stage")]
+    ("model", "changes", "message"),
+    [
+        ("mn01", {}, "wider than their teacher"),
+        ("mn02", {"blockwise_clips": 0}, "needs a first stage"),
+        ("mn02", {"map_taps": ("block3",)}, "needs one of the stages"),
+    ],
 )
-def test_what_cannot_be_taught(published_file, tmp_path, model, clips, message):
-    recipe = Recipe(model, blockwise_clips=clips, clips=2, loss=SPREAD)
+def test_what_cannot_be_taught(published_file, tmp_path, model, changes, message):
+    recipe = replace(Recipe(model, blockwise_clips=2, clips=2, loss=SPREAD), **changes)
     with pytest.raises(ConfigError, match=message):
         distill(recipe, Source("", str(published_file), "mn01", 0), tmp_path)
