@@ -40,7 +40,7 @@ STATISTICS_BATCHES = 16
 
 
 class Teacher:
-    """A published network's `block+mels`, and in a tier's channels, without and with the spread of its maps.
+    """A published network's `block+mels` in parts, and its feature maps.
 
     Args:
         model: the network at all frames.
@@ -80,8 +80,7 @@ class Wide:
         self.size = sum(dims[tap] for tap in teacher.taps) + teacher.model.config.n_mels
         self.spread = None
         if spread:
-            stages = range(1, 16)
-            self.spread = Spread({s: maps.matrix(s) for s in stages}, {s: teacher.dims[f"block{s}"] for s in stages})
+            self.spread = Spread(maps.matrix, teacher.dims)
             mixer = Mixer([], SEED, procedural=1.0)
             for _ in range(STATISTICS_BATCHES):
                 picture = mixer.batch(16, 500).transpose(1, 2)

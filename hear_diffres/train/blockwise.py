@@ -89,11 +89,7 @@ class Blockwise(nn.Module):
         super().__init__()
         own, theirs = network.backbone.tap_dims, teacher.tap_dims
         self.maps = WidthMaps(own, theirs)
-        stages = range(1, 16)
-        self.spread = (
-            Spread({s: self.maps.matrix(s) for s in stages}, {s: theirs[f"block{s}"] for s in stages})
-            if spread else None
-        )  # fmt: skip
+        self.spread = Spread(self.maps.matrix, theirs) if spread else None
         # Targets are in the student's width already, but for e1, whose activation no fixed map goes through.
         dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)} | {"block0": theirs["block0"]}
         self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})

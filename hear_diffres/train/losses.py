@@ -40,6 +40,10 @@ class Standardise(nn.Module):
         """`1 / std`, shaped for `[B, C, ...]`."""
         return (self.var + 1e-6).rsqrt().reshape(1, -1, *([1] * (ndim - 2)))
 
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, ...]` with mean 0 and variance 1 per channel."""
+        return (x - self.mean.reshape(1, -1, *([1] * (x.ndim - 2)))) * self.scale(x.ndim)
+
 
 class Matching(nn.Module):
     """Standardised squared error between student and teacher features, through 1x1 projections where widths differ.
@@ -68,7 +72,7 @@ class Matching(nn.Module):
         if self.training:
             stats.update(teacher)
         if name in self.always:
-            teacher = (teacher - stats.mean.reshape(1, -1, *([1] * (teacher.ndim - 2)))) * stats.scale(teacher.ndim)
+            teacher = stats(teacher)
         if name in self.projections:
             student = self.projections[name](student.flatten(2) if student.ndim > 2 else student.unsqueeze(2))
             student = student.reshape(teacher.shape)

@@ -7,6 +7,7 @@ its input: the spread of the map before.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -23,19 +24,20 @@ class Spread(nn.Module):
     """The absolute deviations of the teacher's maps as targets, and where a student holds them.
 
     Args:
-        maps: stage, 1 to 15, to the matrix `[student, teacher]` of orthonormal columns that carries the teacher's
+        matrix: of a stage, 1 to 15, that of orthonormal columns `[student, teacher]` which carries the teacher's
             channels into the student's.
-        dims: the teacher's channels by stage.
+        teacher_dims: channels by tap.
 
     Attributes:
         stages: stages of the student with room for them.
     """
 
-    def __init__(self, maps: dict[int, Tensor], dims: dict[int, int]):
+    def __init__(self, matrix: Callable[[int], Tensor], teacher_dims: Mapping[str, int]):
         super().__init__()
+        dims = {stage: teacher_dims[f"block{stage}"] for pair in SOURCES.items() for stage in pair}
         self.stages: tuple[int, ...] = ()
         for stage, source in SOURCES.items():
-            rows = beside(maps[stage].T, dims[source])
+            rows = beside(matrix(stage).T, dims[source])
             if not len(rows):
                 continue
             self.stages += (stage,)
@@ -65,14 +67,20 @@ class Spread(nn.Module):
         """
         spread: dict[int, Tensor] = {}
         for source in {SOURCES[stage] for stage in self.stages}:
-            far = _standardised(self.maps[str(source)], maps[f"block{source}"].float(), update).abs()
-            spread[source] = _standardised(self.far[str(source)], far, update)
+            own, far = cast(Standardise, self.maps[str(source)]), cast(Standardise, self.far[str(source)])
+            value = maps[f"block{source}"].float()
+            if update:
+                own.update(value)
+            value = own(value).abs()
+            if update:
+                far.update(value)
+            spread[source] = far(value)
         out = {}
         for stage in self.stages:
-            value, shape = spread[SOURCES[stage]], maps[f"block{stage}"].shape[2:]
-            if value.shape[2:] != shape:  # centred as a convolution of stride 2 is
-                value = F.avg_pool2d(value, 3, 2, 1, count_include_pad=False)
-            out[stage] = value
+            source, shape = SOURCES[stage], maps[f"block{stage}"].shape[2:]
+            if spread[source].shape[2:] != shape:  # centred as a convolution of stride 2 is
+                spread[source] = F.avg_pool2d(spread[source], 3, 2, 1, count_include_pad=False)
+            out[stage] = spread[source]
         return out
 
     def scale(self, stage: int) -> Tensor:
@@ -95,13 +103,6 @@ class Spread(nn.Module):
         # Of channels that hold mixtures, the targets that those mixtures amount to.
         wished = torch.einsum("kj,bjft->bkft", rows @ rows.T, target)
         return (found - wished).square().mean()
-
-
-def _standardised(stats: nn.Module, x: Tensor, update: bool) -> Tensor:
-    known = cast(Standardise, stats)
-    if update:
-        known.update(x)
-    return (x - known.mean.reshape(1, -1, *([1] * (x.ndim - 2)))) * known.scale(x.ndim)
 
 
 def beside(maps: Tensor, wanted: int) -> Tensor:
