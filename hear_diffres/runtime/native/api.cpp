@@ -1,4 +1,6 @@
 // The functions that Python calls through ctypes: open, embed, close; threads, and the choice of the variant.
+#include <string.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -70,12 +72,22 @@ void hd_pool_run(hd_pool* pool, long tasks, hd_task run, void* self) {
 
 namespace {
 
-const hd_engine* engine() {
+// The fastest variant that this processor can run, or the one of this name; null where it cannot run that.
+const hd_engine* engine(const char* name) {
+    const hd_engine* found[3];
+    int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &hd_avx2;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        found[n++] = &hd_avx512;
+    if (avx2) found[n++] = &hd_avx2;
 #endif
-    return &hd_generic;
+    found[n++] = &hd_generic;
+    for (int i = 0; i < n; i++)
+        if (!*name || !strcmp(name, found[i]->name)) return found[i];
+    return nullptr;
 }
 
 struct Space {
@@ -105,12 +117,17 @@ struct Handle {
 extern "C" {
 #pragma GCC visibility push(default)
 
-// "AVX2" or "generic"; `portable` asks for the latter on any processor.
-const char* hd_variant(int portable) { return portable ? hd_generic.name : engine()->name; }
+// "AVX-512", "AVX2" or "generic": the fastest for `wanted` = "", else that one; null where this processor cannot run it.
+const char* hd_variant(const char* wanted) {
+    const hd_engine* e = engine(wanted);
+    return e ? e->name : nullptr;
+}
 
-// Null where the arrays make no model.
-void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads, int portable) {
-    const hd_engine* e = portable ? &hd_generic : engine();
+// Null where the arrays make no model, or where there is no such variant (`hd_variant`).
+void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads,
+              const char* variant) {
+    const hd_engine* e = engine(variant);
+    if (!e) return nullptr;
     void* model = e->open(plan, n_plan, weights, n_weights);
     if (!model) return nullptr;
     Handle* handle = new (std::nothrow) Handle;

@@ -3,8 +3,9 @@
 #include <stdint.h>
 
 extern "C" {
-const char* hd_variant(int portable);
-void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads, int portable);
+const char* hd_variant(const char* wanted);
+void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads,
+              const char* variant);
 void hd_close(void* opened);
 long hd_size(void* opened);
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,

@@ -64,7 +64,7 @@ inline long shared_floats(const Model& m, long samples, long frames) {
         if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
         total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
         total += steps * (b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
-        total += (long)b.project.in * b.project.out + (4 + steps) * (long)b.depthwise.channels;
+        total += packed_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
         total += 16 * 16;
     }
     if (m.has_last) total += steps * width * (long)m.last.out + steps * m.last.out;
@@ -189,7 +189,7 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
     });
     for (long span = 1; span < spans.count; span++)
         for (int i = 0; i < c; i += LANES) store(sums + i, load(sums + i) + load(sums + span * c + i));
-    float* packed = arena.take((long)b.project.in * b.project.out);
+    float* packed = arena.take(packed_floats(b.project.in, b.project.out));
     gated(b, sums, arena.take(b.squeeze.out + c), packed);
     call.parallel(spans.count, [&](long span, int) {
         const long t0 = spans.first(span), t1 = spans.last(span);

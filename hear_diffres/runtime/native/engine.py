@@ -125,13 +125,14 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(found[0]))
     handle, ints, reals = ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_float)
     long, number, double = ctypes.c_long, ctypes.c_int, ctypes.c_double
-    library.hd_open.argtypes, library.hd_open.restype = [ints, long, reals, long, number, number], handle
+    library.hd_open.argtypes = [ints, long, reals, long, number, ctypes.c_char_p]
+    library.hd_open.restype = handle
     library.hd_close.argtypes, library.hd_close.restype = [handle], None
     library.hd_size.argtypes, library.hd_size.restype = [handle], long
     doubles = ctypes.POINTER(ctypes.c_double)
     library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, reals, doubles]
     library.hd_finite.argtypes = [reals, long]
-    library.hd_variant.argtypes, library.hd_variant.restype = [number], ctypes.c_char_p
+    library.hd_variant.argtypes, library.hd_variant.restype = [ctypes.c_char_p], ctypes.c_char_p
     return library
 
 
@@ -164,27 +165,31 @@ class NativeEngine:
     Args:
         program: the model.
         threads: that share out the work of a call.
-        portable: use the code for any processor, also where this one has AVX2.
+        variant: which processors' code to use, "AVX-512", "AVX2" or "generic"; "" is the fastest that runs here.
 
     Attributes:
-        variant: "AVX2" or "generic".
+        variant: whose code it is: "AVX-512", "AVX2" or "generic".
         size: length of a vector.
 
     Raises:
         ImportError: the engine was not compiled.
         NativeFileError: the arrays make no model that this engine knows.
+        ValueError: no such variant, or this processor cannot run it.
     """
 
-    def __init__(self, program: Program, threads: int = 1, portable: bool = False):
+    def __init__(self, program: Program, threads: int = 1, variant: str = ""):
         self._library = _library()
+        name = self._library.hd_variant(variant.encode())
+        if name is None:
+            raise ValueError(f"variant: {variant!r} does not run on this processor")
+        self.variant: str = name.decode()
         plan, weights = np.ascontiguousarray(program.plan, np.int64), np.ascontiguousarray(program.weights, np.float32)
         self._handle = self._library.hd_open(
             plan.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(plan), _floats(weights), len(weights), threads,
-            int(portable),
+            variant.encode(),
         )  # fmt: skip
         if not self._handle:
             raise NativeFileError("its numbers make no model of this engine's format")
-        self.variant: str = self._library.hd_variant(int(portable)).decode()
         self.size: int = self._library.hd_size(self._handle)
 
     def __del__(self) -> None:

@@ -42,7 +42,7 @@ inline Complex8 operator-(Complex8 a, Complex8 b) { return {a.re - b.re, a.im - 
 inline Complex8 minus_i(Complex8 a) { return {a.im, -a.re}; }
 inline Complex8 times(Complex8 a, const float w[2]) {
     v8 c = splat(w[0]), s = splat(w[1]);
-    return {fma8(a.re, c, -(a.im * s)), fma8(a.re, s, a.im * c)};
+    return {fused(a.re, c, -(a.im * s)), fused(a.re, s, a.im * c)};
 }
 
 // Eight points `step` apart to eight frequencies `stride` apart; multiplied by twiddles where there are any.
@@ -87,9 +87,9 @@ inline void split_bins(const Twiddles& w, const Complex8* z, int k, v8* power) {
     Complex8 a = z[w.place[k]], b = z[w.place[HALF - k]];
     v8 er = a.re + b.re, ei = a.im - b.im, odd_r = a.im + b.im, odd_i = b.re - a.re;
     v8 c = splat(w.split[k][0]), s = splat(w.split[k][1]);
-    v8 tr = fma8(c, odd_r, s * odd_i), ti = fma8(c, odd_i, -(s * odd_r));
+    v8 tr = fused(c, odd_r, s * odd_i), ti = fused(c, odd_i, -(s * odd_r));
     v8 xr = er + tr, xi = ei + ti, yr = er - tr, yi = ei - ti;
-    power[k] = fma8(xr, xr, xi * xi), power[HALF - k] = fma8(yr, yr, yi * yi);
+    power[k] = fused(xr, xr, xi * xi), power[HALF - k] = fused(yr, yr, yi * yi);
 }
 
 // Powers of bins 0 to 512 of eight frames times the window, which is halved and 0 outside of [lo, hi). `z` is for use

@@ -230,7 +230,7 @@ void read(hd_model& model, const char* path, int threads) {
     std::vector<int64_t> plan((size_t)head.plan);
     file.read(plan.data(), head.plan);
     std::vector<float> weights = read_weights(file, head);
-    model.engine = hd_open(plan.data(), (long)plan.size(), weights.data(), (long)weights.size(), threads, 0);
+    model.engine = hd_open(plan.data(), (long)plan.size(), weights.data(), (long)weights.size(), threads, "");
     if (!model.engine) throw Fault("its numbers make no model of this engine's format");
     model.size = hd_size(model.engine);
 }

@@ -1,25 +1,32 @@
 // Products of pixels and weights: out[p] = act(a[p] W + bias) + residual[p], rows of `a` being the pixels' channels.
 //
-// W is packed in panels of 24, 16 or 8 outputs, so that several pixels' sums of a panel stay in registers.
+// W is packed in panels of up to three vectors of outputs, so that several pixels' sums of a panel stay in registers.
 #pragma once
 #include "simd.h"
 
 namespace {
 
 const int PANEL = 3;         // vectors of outputs
-const int DEPTH = 384;       // inputs summed before the sums are put down: a panel's part stays in the first cache
+const int DEPTH = WIDE == 8 ? 384 : 192;  // inputs summed before the sums are put down: a panel's part stays in the first cache
 
 inline int panel_vectors(int left) { return left < PANEL ? left : PANEL; }
+inline int vectors_of(int n) { return (n + WIDE - 1) / WIDE; }
+
+// What `pack` writes.
+inline long packed_floats(int k, int n) { return (long)k * vectors_of(n) * WIDE; }
 
 // [k][n] row-major, n a multiple of 8, to panels; each panel's part of DEPTH inputs lies together.
 inline void pack(const float* w, int k, int n, float* out, const float* gate = 0) {
     for (int k0 = 0; k0 < k; k0 += DEPTH) {
         int k1 = k0 + DEPTH < k ? k0 + DEPTH : k;
-        for (int v0 = 0; v0 < n / LANES;) {
-            int nv = panel_vectors(n / LANES - v0);
+        for (int v0 = 0; v0 < vectors_of(n);) {
+            int nv = panel_vectors(vectors_of(n) - v0);
             for (int i = k0; i < k1; i++) {
-                v8 g = splat(gate ? gate[i] : 1.0f);
-                for (int v = 0; v < nv; v++, out += LANES) store(out, load(w + (long)i * n + (v0 + v) * LANES) * g);
+                const float g = gate ? gate[i] : 1.0f;
+                for (int at = v0 * WIDE; at < (v0 + nv) * WIDE; at += WIDE, out += WIDE) {
+                    const float* from = w + (long)i * n + at;
+                    store_as(out, (at + WIDE > n ? load_half(from) : load_as<wide>(from)) * g);
+                }
             }
             v0 += nv;
         }
@@ -41,36 +48,41 @@ struct Epilogue {
     const float* residual;  // or null
 };
 
-// MR pixels, NV vectors of outputs. `a` and `out` stand at the first pixel and first input or output.
-template <int MR, int NV, int ACT>
+// MR pixels, NV vectors of outputs, HALF of the last one where that is all there is. `a` and `out` stand at the first
+// pixel and first input or output.
+template <int MR, int NV, int ACT, bool HALF>
 inline void tile(const float* a, int a_step, int k, const float* w, float* out, int out_step, const float* bias,
                  const float* residual, bool first, bool last) {
-    v8 acc[MR][NV];
+    auto get = [](const float* p, int v) { return HALF && v == NV - 1 ? load_half(p + v * WIDE) : load_as<wide>(p + v * WIDE); };
+    wide acc[MR][NV];
     for (int i = 0; i < MR; i++)
-        for (int v = 0; v < NV; v++) acc[i][v] = first ? splat(0.0f) : load(out + i * out_step + v * LANES);
-    for (int p = 0; p < k; p++, w += NV * LANES) {
-        v8 b[NV];
-        for (int v = 0; v < NV; v++) b[v] = load(w + v * LANES);
+        for (int v = 0; v < NV; v++) acc[i][v] = first ? all<wide>(0.0f) : get(out + i * out_step, v);
+    for (int p = 0; p < k; p++, w += NV * WIDE) {
+        wide b[NV];
+        for (int v = 0; v < NV; v++) b[v] = load_as<wide>(w + v * WIDE);
         for (int i = 0; i < MR; i++) {
-            v8 x = splat(a[i * (long)a_step + p]);
-            for (int v = 0; v < NV; v++) acc[i][v] = fma8(x, b[v], acc[i][v]);
+            wide x = all<wide>(a[i * (long)a_step + p]);
+            for (int v = 0; v < NV; v++) acc[i][v] = fused(x, b[v], acc[i][v]);
         }
     }
     for (int i = 0; i < MR; i++)
         for (int v = 0; v < NV; v++) {
-            v8 y = acc[i][v];
+            wide y = acc[i][v];
             if (last) {
-                y = activate<ACT>(y + load(bias + v * LANES));
-                if (residual) y = y + load(residual + i * out_step + v * LANES);
+                y = activate<ACT>(y + get(bias, v));
+                if (residual) y = y + get(residual + i * out_step, v);
             }
-            store(out + i * out_step + v * LANES, y);
+            float* to = out + i * out_step + v * WIDE;
+            if (HALF && v == NV - 1) store_half(to, y);
+            else store_as(to, y);
         }
 }
 
-template <int NV, int ACT>
+template <int NV, int ACT, bool HALF>
 inline void run_panel(const Rows& a, long rows, int k0, int k, const float* w, const Rows& out, int column,
                       const Epilogue& end, bool first, bool last) {
-    constexpr int MR = NV == 3 ? 4 : NV == 2 ? 6 : 8;  // as many sums as there are registers for
+    // As many sums as there are registers for: 16 of them, 32 with AVX-512.
+    constexpr int MR = WIDE == 8 ? (NV == 3 ? 4 : NV == 2 ? 6 : 8) : (NV == 3 ? 8 : 12);
     const float* bias = end.bias + column;
     for (long row = 0; row < rows; row++) {
         const float* from = a.data + row * a.pitch + k0;
@@ -83,14 +95,20 @@ inline void run_panel(const Rows& a, long rows, int k0, int k, const float* w, c
         };
         long left = a.width;
         for (; left >= MR; left -= MR, step(MR))
-            tile<MR, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
-        if (MR > 4 && left >= 4) {
-            tile<4, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
-            left -= 4, step(4);
-        }
+            tile<MR, NV, ACT, HALF>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
+        for (; MR > 4 && left >= 4; left -= 4, step(4))
+            tile<4, NV, ACT, HALF>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
         for (; left > 0; left--, step(1))
-            tile<1, NV, ACT>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
+            tile<1, NV, ACT, HALF>(from, a.channels, k, w, to, out.channels, bias, residual, first, last);
     }
+}
+
+template <int ACT, bool HALF>
+inline void any_panel(int nv, const Rows& a, long rows, int k0, int k, const float* packed, const Rows& out, int column,
+                      const Epilogue& end, bool first, bool last) {
+    if (nv == 3) run_panel<3, ACT, HALF>(a, rows, k0, k, packed, out, column, end, first, last);
+    else if (nv == 2) run_panel<2, ACT, HALF>(a, rows, k0, k, packed, out, column, end, first, last);
+    else run_panel<1, ACT, HALF>(a, rows, k0, k, packed, out, column, end, first, last);
 }
 
 template <int ACT>
@@ -99,12 +117,13 @@ inline void gemm_act(const Rows& a, long rows, int k, const float* packed, const
     for (int k0 = 0; k0 < k; k0 += DEPTH) {
         int k1 = k0 + DEPTH < k ? k0 + DEPTH : k;
         bool first = k0 == 0, last = k1 == k;
-        for (int v0 = 0; v0 < n / LANES;) {
-            int nv = panel_vectors(n / LANES - v0);
-            if (nv == 3) run_panel<3, ACT>(a, rows, k0, k1 - k0, packed, out, v0 * LANES, end, first, last);
-            if (nv == 2) run_panel<2, ACT>(a, rows, k0, k1 - k0, packed, out, v0 * LANES, end, first, last);
-            if (nv == 1) run_panel<1, ACT>(a, rows, k0, k1 - k0, packed, out, v0 * LANES, end, first, last);
-            packed += (long)(k1 - k0) * nv * LANES;
+        for (int v0 = 0; v0 < vectors_of(n);) {
+            int nv = panel_vectors(vectors_of(n) - v0);
+            if (WIDE > 8 && (v0 + nv) * WIDE > n)
+                any_panel<ACT, (WIDE > 8)>(nv, a, rows, k0, k1 - k0, packed, out, v0 * WIDE, end, first, last);
+            else
+                any_panel<ACT, false>(nv, a, rows, k0, k1 - k0, packed, out, v0 * WIDE, end, first, last);
+            packed += (long)(k1 - k0) * nv * WIDE;
             v0 += nv;
         }
     }

@@ -28,7 +28,7 @@ inline float peak_of(const float* x, long n) {
     long i = 0;
     for (; i + LANES <= n; i += LANES) {
         v8 a = load(x + i);
-        top = max8(top, max8(a, -a));
+        top = larger(top, larger(a, -a));
     }
     float peak = 0;
     for (int l = 0; l < LANES; l++) peak = top[l] > peak ? top[l] : peak;
@@ -105,10 +105,10 @@ inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last
                 v8 a = splat(0.0f), c = splat(0.0f);
                 int n = f.count[b + j], i = 0;
                 for (; i + 2 <= n; i += 2) {
-                    a = fma8(bin[i], splat(weight[i]), a);
-                    c = fma8(bin[i + 1], splat(weight[i + 1]), c);
+                    a = fused(bin[i], splat(weight[i]), a);
+                    c = fused(bin[i + 1], splat(weight[i + 1]), c);
                 }
-                if (i < n) a = fma8(bin[i], splat(weight[i]), a);
+                if (i < n) a = fused(bin[i], splat(weight[i]), a);
                 weight += n;
                 powers[j] = a + c + floor;
                 logs[j] = log8(powers[j]) + back;

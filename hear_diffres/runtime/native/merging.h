@@ -56,7 +56,7 @@ inline void importance(const Merging& m, const float* logmel, long n, float* h, 
                 v8 s = splat(0.0f);
                 for (int k = 0; k < 5; k++) {
                     long near = t + (k - 2) * step;
-                    if (near >= 0 && near < n) s = fma8(load(h + near * w + c), load(taps + k * w + c), s);
+                    if (near >= 0 && near < n) s = fused(load(h + near * w + c), load(taps + k * w + c), s);
                 }
                 store(mixed + t * w + c, s);
             }
@@ -64,7 +64,7 @@ inline void importance(const Merging& m, const float* logmel, long n, float* h, 
     }
     for (long t = 0; t < n; t++) {
         v8 s = splat(0.0f);
-        for (int c = 0; c < w; c += LANES) s = fma8(load(h + t * w + c), load(m.score + c), s);
+        for (int c = 0; c < w; c += LANES) s = fused(load(h + t * w + c), load(m.score + c), s);
         out[t] = 1.0f / (1.0f + expf(-(sum(s) + m.score[w])));
     }
 }
@@ -108,11 +108,7 @@ inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, cons
     for (int b = 0; b < m.bands; b += LANES) {
         v8 average = (log8(load(mean + b) + EPSILON) + shift) * scale;
         v8 most = (log8(load(largest + b) * inverse + EPSILON) + shift) * scale;
-        v8 place = load(code + b);
-        for (int l = 0; l < LANES; l++) {
-            float* pixel = row + 3 + (b + l) * 3;
-            pixel[0] = average[l], pixel[1] = most[l], pixel[2] = place[l];
-        }
+        store_pixels(row + 3 + b * 3, average, most, load(code + b));
     }
 }
 
@@ -128,9 +124,9 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
     logmel += start * m.bands, power += start * m.bands;
     if (m.keep == 1.0) {
         for (long t = 0; t < n; t++, row += pitch) {
-            for (int b = 0; b < m.bands; b++) {
-                float x = (logmel[t * m.bands + b] + f.shift) / f.scale;
-                row[3 + b * 3] = row[4 + b * 3] = x, row[5 + b * 3] = m.code[t * m.bands + b];
+            for (int b = 0; b < m.bands; b += LANES) {
+                v8 x = (load(logmel + t * m.bands + b) + f.shift) / f.scale;
+                store_pixels(row + 3 + b * 3, x, x, load(m.code + t * m.bands + b));
             }
             clear_borders(m, row);
             out.weight[bin + t] = 1, out.times_ms[bin + t] = (float)((start + t) * m.frame_ms);
@@ -152,8 +148,8 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
         for (int b = 0; b < m.bands; b += LANES) {
             v8 x = load(power + t * m.bands + b) * w;
             store(mean + b, load(mean + b) + x);
-            store(largest + b, max8(load(largest + b), x));
-            store(code + b, fma8(load(m.code + t * m.bands + b), w, load(code + b)));
+            store(largest + b, larger(load(largest + b), x));
+            store(code + b, fused(load(m.code + t * m.bands + b), w, load(code + b)));
         }
         mass += share, moment += share * t;
     };

@@ -22,36 +22,40 @@ struct Map {
 
 inline long half_up(long n) { return (n + 1) / 2; }
 
-// `n` pixels of one row of a convolution over `kernel` rows of padded pixels, eight channels.
-template <int N, int K, int S, int ACT>
+// `n` pixels of one row of a convolution over `kernel` rows of padded pixels, a vector of channels.
+template <typename V, int N, int K, int S, int ACT>
 inline void depthwise_tile(const float* const* rows, long from, const float* weight, const float* bias, int channels,
                            float* out, int out_pitch) {
-    v8 acc[N];
-    for (int i = 0; i < N; i++) acc[i] = load(bias);
+    V acc[N];
+    for (int i = 0; i < N; i++) acc[i] = load_as<V>(bias);
     for (int ky = 0; ky < K; ky++) {
         const float* x = rows[ky] + from;
         for (int kx = 0; kx < K; kx++, weight += channels) {
-            v8 w = load(weight);
-            for (int i = 0; i < N; i++) acc[i] = fma8(load(x + (i * S + kx) * (long)channels), w, acc[i]);
+            const V w = load_as<V>(weight);
+            for (int i = 0; i < N; i++) acc[i] = fused(load_as<V>(x + (i * S + kx) * (long)channels), w, acc[i]);
         }
     }
-    for (int i = 0; i < N; i++) store(out + i * (long)out_pitch, activate<ACT>(acc[i]));
+    for (int i = 0; i < N; i++) store_as(out + i * (long)out_pitch, activate<ACT>(acc[i]));
+}
+
+template <typename V, int K, int S, int ACT>
+inline void depthwise_columns(const Taps& d, const float* const* rows, int width, int at, float* out) {
+    const int c = d.channels;
+    const float *shifted[K], *weight = d.weight + at, *bias = d.bias + at;
+    for (int ky = 0; ky < K; ky++) shifted[ky] = rows[ky] + at;
+    int w = 0;
+    for (out += at; w + 8 <= width; w += 8)
+        depthwise_tile<V, 8, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
+    for (; w + 4 <= width; w += 4)
+        depthwise_tile<V, 4, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
+    for (; w < width; w++) depthwise_tile<V, 1, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
 }
 
 template <int K, int S, int ACT>
 inline void depthwise_row(const Taps& d, const float* const* rows, int width, float* out) {
-    const int c = d.channels;
-    for (int at = 0; at < c; at += LANES) {
-        const float* shifted[K];
-        for (int ky = 0; ky < K; ky++) shifted[ky] = rows[ky] + at;
-        int w = 0;
-        for (; w + 8 <= width; w += 8)
-            depthwise_tile<8, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
-        for (; w + 4 <= width; w += 4)
-            depthwise_tile<4, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
-        for (; w < width; w++)
-            depthwise_tile<1, K, S, ACT>(shifted, (long)w * S * c, d.weight + at, d.bias + at, c, out + w * c + at, c);
-    }
+    int at = 0;
+    for (; at + WIDE <= d.channels; at += WIDE) depthwise_columns<wide, K, S, ACT>(d, rows, width, at, out);
+    if (at < d.channels) depthwise_columns<v8, K, S, ACT>(d, rows, width, at, out);
 }
 
 inline void depthwise(const Taps& d, const float* const* rows, int width, float* out) {
@@ -66,19 +70,24 @@ inline void depthwise(const Taps& d, const float* const* rows, int width, float*
 }
 
 // The stem: three channels in, 3 x 3, every second pixel of every second row.
+template <typename V, int N>
+inline void stem_columns(const Taps& s, const float* const rows[3], int c, float* out) {
+    V acc[N];
+    const float* weight = s.weight + c;
+    for (int i = 0; i < N; i++) acc[i] = load_as<V>(s.bias + c);
+    for (int ky = 0; ky < 3; ky++)
+        for (int k = 0; k < 9; k++, weight += s.channels) {
+            const V w = load_as<V>(weight);
+            for (int i = 0; i < N; i++) acc[i] = fused(all<V>(rows[ky][i * 6 + k]), w, acc[i]);
+        }
+    for (int i = 0; i < N; i++) store_as(out + i * (long)s.channels + c, activate<HARDSWISH>(acc[i]));
+}
+
 template <int N>
 inline void stem_tile(const Taps& s, const float* const rows[3], float* out) {
-    for (int c = 0; c < s.channels; c += LANES) {
-        v8 acc[N];
-        const float* weight = s.weight + c;
-        for (int i = 0; i < N; i++) acc[i] = load(s.bias + c);
-        for (int ky = 0; ky < 3; ky++)
-            for (int k = 0; k < 9; k++, weight += s.channels) {
-                v8 w = load(weight);
-                for (int i = 0; i < N; i++) acc[i] = fma8(splat(rows[ky][i * 6 + k]), w, acc[i]);
-            }
-        for (int i = 0; i < N; i++) store(out + i * (long)s.channels + c, activate<HARDSWISH>(acc[i]));
-    }
+    int c = 0;
+    for (; c + WIDE <= s.channels; c += WIDE) stem_columns<wide, N>(s, rows, c, out);
+    if (c < s.channels) stem_columns<v8, N>(s, rows, c, out);
 }
 
 inline void run_stem(const Taps& s, const Merging& m, const Picture& in, const Map& out, long t0, long t1) {
@@ -169,7 +178,7 @@ inline void add_step(const Map& map, long t, float weight, float* out) {
     for (int c = 0; c < map.channels; c += LANES) {
         v8 s = splat(0.0f);
         for (int w = 0; w < map.width; w++) s = s + load(row + (long)w * map.channels + c);
-        store(out + c, fma8(s, splat(weight), load(out + c)));
+        store(out + c, fused(s, splat(weight), load(out + c)));
     }
 }
 

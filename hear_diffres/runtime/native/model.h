@@ -48,7 +48,7 @@ struct Pointwise {
         in = n_in, out = n_out, act = activation;
         const float *rows = w.take((long)in * out), *b = w.take(out);
         if (!w.ok) return false;
-        packed = floats((long)in * out), bias = floats(out);
+        packed = floats(packed_floats(in, out)), bias = floats(out);
         memcpy(bias, b, out * sizeof(float));
         pack(rows, in, out, packed);
         if (keep) weight = floats((long)in * out), memcpy(weight, rows, (long)in * out * sizeof(float));

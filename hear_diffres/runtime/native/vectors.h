@@ -6,14 +6,24 @@
 
 namespace {
 
-// Weighted mean over time of `[steps][channels]`.
+// Weighted mean over time of `[steps][channels]`, channels in eights; four steps at a time, since `out` is read and
+// written for each.
 inline void time_mean(const Sequence& s, float* out) {
     memset(out, 0, s.channels * sizeof(float));
     float total = 0;
-    for (long t = 0; t < s.steps; t++) {
-        float w = s.weight ? s.weight[t] : 1.0f;
-        total += w;
-        for (int c = 0; c < s.channels; c++) out[c] += w * s.data[t * s.channels + c];
+    for (long t = 0; t < s.steps; t += 4) {
+        float w[4];
+        const float* rows[4];
+        for (int i = 0; i < 4; i++) {
+            const long at = t + i < s.steps ? t + i : t;
+            w[i] = t + i >= s.steps ? 0.0f : s.weight ? s.weight[at] : 1.0f;
+            rows[i] = s.data + at * s.channels, total += w[i];
+        }
+        for (int c = 0; c < s.channels; c += LANES) {
+            v8 sum = load(out + c);
+            for (int i = 0; i < 4; i++) sum = fused(load(rows[i] + c), splat(w[i]), sum);
+            store(out + c, sum);
+        }
     }
     total = total > 1e-6f ? total : 1e-6f;
     for (int c = 0; c < s.channels; c++) out[c] /= total;
