@@ -1,4 +1,4 @@
-"""Commands for those who train and judge: train, annotate, adapt, probe, ship."""
+"""Commands for those who train and judge: gather, train, annotate, adapt, probe, ship."""
 
 from __future__ import annotations
 
@@ -14,6 +14,27 @@ from .common import Adapter, Budget, EmbeddingName, Weights, app, fail
 if TYPE_CHECKING:
     from ..hear import HearModel
     from ..runtime import RuntimeModel
+
+
+@app.command()
+def gather(
+    checkouts: Annotated[Path, typer.Argument(help="Folder with a checkout OWNER+NAME or OWNER/NAME per repository.")],
+    out: Annotated[Path, typer.Argument(help="Folder to fill, for `train --audio`.")],
+) -> None:
+    """Pick what the weights were trained on (docs/data.md) out of checkouts of its repositories."""
+    from ..train.gather import gather as gather_files
+
+    missing = []
+    try:
+        for shard, count in gather_files(checkouts, out):
+            if count < 0:
+                missing.append(shard)
+            else:
+                typer.echo(f"{shard}: {count} files")
+    except HearDiffResError as error:
+        raise fail(error) from error
+    if missing:
+        typer.echo(f"not there: {', '.join(missing)}", err=True)
 
 
 @app.command()

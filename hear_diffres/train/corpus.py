@@ -122,6 +122,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
     Shards already in `cache` are left alone. A file longer than `max_seconds` is cut.
     """
     from ..audio import SUFFIXES, read_audio  # late: the training loop itself needs no decoder
+    from .gather import category_of
 
     audio, cache = Path(audio), Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
@@ -147,5 +148,5 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
             continue
         _save_atomically(cache / f"{name}.npy", np.concatenate(parts))
         part = cache / f"{name}.json.part"
-        part.write_text(json.dumps({"name": name, "category": "mixed", "clips": clips}))
+        part.write_text(json.dumps({"name": name, "category": category_of(name), "clips": clips}))
         os.replace(part, cache / f"{name}.json")

@@ -1,0 +1,109 @@
+"""From checkouts of public repositories to the folder of audio that the weights were trained on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..audio import SUFFIXES
+from ..errors import ConfigError
+from ..resources import resource_folder
+
+Rule = Mapping[str, Any]
+
+
+def selection() -> dict[str, Rule]:
+    """Shard name to its rule, from `configs/train/selection.toml`."""
+    return tomllib.loads((resource_folder("configs") / "train" / "selection.toml").read_text())
+
+
+def category_of(shard: str) -> str:
+    """Of a shard of the corpus; "mixed" where it is not one of them.
+
+    >>> category_of("freedoom+freedoom"), category_of("mine")
+    ('env', 'mixed')
+    """
+    return str(selection().get(shard, {}).get("category", "mixed"))
+
+
+def chosen(folder: Path, rule: Rule) -> list[str]:
+    """Paths below a repository's `folder` of the audio files that its rule takes, sorted.
+
+    Raises:
+        ConfigError: the rule's `table` is not there.
+    """
+    found = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if "files" in rule:
+        wanted = set(rule["files"])
+        return [name for name in found if name in wanted]
+    if "table" in rule:
+        try:
+            table = (folder / rule["table"]).read_text()
+        except OSError as error:
+            raise ConfigError(f"{folder}: {error}") from error
+        found = [name for name in found if name in table]
+    only, without = ([re.compile(text, re.IGNORECASE) for text in rule.get(key, [])] for key in ("only", "without"))
+    return [
+        name
+        for name in found
+        if (not only or any(one.search(name) for one in only)) and not any(one.search(name) for one in without)
+    ]
+
+
+def repository_of(shard: str) -> str:
+    """Owner and name, joined by +; several shards may be parts of one repository.
+
+    >>> repository_of("redeclipse+sounds.music"), repository_of("sfzinstruments+dsmolken.double-bass")
+    ('redeclipse+sounds', 'sfzinstruments+dsmolken.double-bass')
+    """
+    return re.sub(r"\.(music|voices|instruments)$", "", shard)
+
+
+def gather(
+    checkouts: str | Path, out: str | Path, rules: Mapping[str, Rule] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Link (or copy) what the corpus takes of each repository into `out`, a folder per shard.
+
+    Yields every shard with the number of its files, -1 where the repository is not there.
+
+    Args:
+        checkouts: with a checkout per repository, `OWNER+NAME` or `OWNER/NAME`, at the commit of `sources.toml`.
+        out: for `hear-diffres train --audio`.
+        rules: default: `selection()`.
+
+    Raises:
+        ConfigError: none of the repositories is there, or one lacks the table that its rule names.
+    """
+    checkouts, out = Path(checkouts), Path(out)
+    rules = selection() if rules is None else rules
+    places = {shard: _place(checkouts, repository_of(shard)) for shard in rules}
+    if not any(places.values()):
+        raise ConfigError(f"{checkouts}: no checkout OWNER+NAME or OWNER/NAME of any repository of the corpus here")
+    for shard, folder in places.items():
+        if folder is None:
+            yield shard, -1
+            continue
+        names = chosen(folder, rules[shard])
+        for name in names:
+            target = out / shard / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(folder / name, target)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(folder / name, target)
+        yield shard, len(names)
+
+
+def _place(checkouts: Path, repository: str) -> Path | None:
+    found = (checkouts / repository, checkouts / repository.replace("+", "/", 1))
+    return next((path for path in found if path.is_dir()), None)

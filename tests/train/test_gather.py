@@ -1,0 +1,71 @@
+"""The audio of the corpus, out of checkouts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hear_diffres.errors import ConfigError
+from hear_diffres.train.card import sources
+from hear_diffres.train.gather import chosen, gather, repository_of, selection
+
+RULES = {
+    "a+one": {"category": "env", "only": ["^sounds/"], "without": ["Dog"]},
+    "a+one.music": {"category": "music", "only": ["^music/"]},
+    "b+two": {"category": "speech", "files": ["x/1.ogg", "x/3.ogg", "x/notes.txt"]},
+    "c+three": {"category": "speech", "table": "train.csv", "without": ["^noise"]},
+    "d+four": {"category": "env"},
+}
+
+
+@pytest.fixture
+def checkouts(tmp_path):
+    names = [
+        "a+one/sounds/cat.wav", "a+one/sounds/dog.wav", "a+one/music/dog.MP3", "a+one/sounds/cat.txt", "a+one/cat.wav",
+        "b/two/x/1.ogg", "b/two/x/2.ogg", "b/two/x/3.ogg", "b/two/x/notes.txt",
+        "c+three/zoom in/1.wav", "c+three/zoom in/2.wav", "c+three/noise/1.wav",
+    ]  # fmt: skip
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text(name)
+    (tmp_path / "in" / "c+three" / "train.csv").write_text("file,label\nzoom in/2.wav,zoom in\nnoise/1.wav,noise\n")
+    return tmp_path / "in"
+
+
+def test_each_rule_takes_what_it_says(checkouts, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):  # a second time over the first
+        counts = dict(gather(checkouts, out, RULES))
+        assert counts == {"a+one": 1, "a+one.music": 1, "b+two": 2, "c+three": 1, "d+four": -1}
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    wanted = ["a+one/sounds/cat.wav", "a+one.music/music/dog.MP3", "b+two/x/1.ogg", "b+two/x/3.ogg"]
+    assert found == sorted([*wanted, "c+three/zoom in/2.wav"])
+    assert (out / "b+two" / "x" / "3.ogg").read_text() == "b/two/x/3.ogg"
+
+
+def test_refusals(checkouts, tmp_path):
+    with pytest.raises(ConfigError, match="no checkout"):
+        list(gather(tmp_path / "empty", tmp_path / "out", RULES))
+    with pytest.raises(ConfigError, match=r"train\.csv"):
+        chosen(checkouts / "a+one", RULES["c+three"])
+
+
+def test_every_rule_is_sound_and_its_source_is_known():
+    known = sources()
+    for shard, rule in selection().items():
+        assert shard in known and repository_of(shard) in known
+        assert rule["category"] in ("env", "music", "speech", "instrument", "mixed")
+        assert rule.keys() <= {"category", "only", "without", "files", "table"}
+        for text in (*rule.get("only", []), *rule.get("without", [])):
+            re.compile(text)
+        assert all(not name.startswith("/") and ".." not in name for name in rule.get("files", []))
+
+
+def test_what_the_probes_need_is_left_out():
+    rule = selection()["skratchdot+philharmonia-samples"]
+    held = re.compile("|".join(rule["without"]), re.IGNORECASE)
+    assert all(held.search(f"audio/{name}/{name}_A4_1_forte_normal.mp3") for name in (
+        "banjo", "contrabassoon", "cor anglais", "mandolin", "saxophone",
+    ))  # fmt: skip
+    assert not held.search("audio/cello/cello_A4_1_forte_normal.mp3")
