@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,21 @@ def sets() -> str:
 def _sets(chosen: list[tuple[str, str, str]], more: Sequence[str] = ()) -> str:
     lines = ["| | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
     lines += [line(title, name, row) for title, name, row in chosen]
-    machine = (read("probe_mn04") or {})["machine"]
-    stamped = f"{machine['processor']}, {machine['date']}, commit {machine['commit']}."
-    return "\n".join([*lines, *more, "", stamped])
+    return "\n".join([*lines, *more, "", _stamps({name for _, name, _ in chosen})])
+
+
+def _stamps(names: Collection[str]) -> str:
+    """Where and when these results were measured: days and commits by processor."""
+    days: dict[str, dict[str, set[str]]] = {}
+    for name in names:
+        machine = (read(name) or {})["machine"]
+        days.setdefault(machine["processor"], {}).setdefault(machine["date"], set()).add(machine["commit"])
+    by_processor = (
+        f"{processor}: "
+        + ", ".join(f"{day} (commit {', '.join(sorted(commits))})" for day, commits in sorted(of.items()))
+        for processor, of in sorted(days.items())
+    )
+    return "; ".join(by_processor) + "."
 
 
 def hear() -> str:
