@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .audio import SAMPLE_RATE, SUFFIXES, read_blocks
+from .audio import SAMPLE_RATE, SUFFIXES, audio_below, read_blocks
 from .chunking import Chunk, cut
 from .engines import Engine, Piece, TorchEngine
 from .errors import AudioFileError
@@ -30,8 +30,7 @@ def find_audio(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            found.update(dict.fromkeys(sorted(inside)))
+            found.update(dict.fromkeys(audio_below(path)))
         elif path.exists():
             found[path] = None
         else:

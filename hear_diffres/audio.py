@@ -15,6 +15,11 @@ SAMPLE_RATE = 32_000
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"})
 
 
+def audio_below(folder: Path) -> list[Path]:
+    """Every audio file below a folder, by its suffix, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
 def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds: float = 10.0) -> Iterator[np.ndarray]:
     """A file's samples, mono and resampled, in blocks of about `block_seconds`: memory stays bounded.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import soundfile
 
+from ..audio import audio_below
 from ..errors import ConfigError
-from .scenes import audio_below, find
+from .scenes import find
 from .source import Clip
 
 _WORDS = {"down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes"}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..audio import SUFFIXES
+from ..audio import audio_below
 from ..errors import ConfigError
 from .source import Clip
 
@@ -23,11 +23,6 @@ def find(root: Path, pattern: str, what: str) -> Path:
     if not found:
         raise ConfigError(f"{root}: no {what} ({pattern}) here or below")
     return found[0]
-
-
-def audio_below(folder: Path) -> list[Path]:
-    """Audio files at or below `folder`, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 # The ten classes of ESC-10, whose own archive has a folder for each, numbered.

@@ -121,15 +121,16 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
 
     Shards already in `cache` are left alone. A file longer than `max_seconds` is cut.
     """
-    from ..audio import SUFFIXES, read_audio  # late: the training loop itself needs no decoder
-    from .gather import category_of
+    from ..audio import audio_below, read_audio  # late: the training loop itself needs no decoder
+    from .gather import selection
 
     audio, cache = Path(audio), Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {}
-    for path in sorted(p for p in audio.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+    for path in audio_below(audio):
         relative = path.relative_to(audio)
         files.setdefault(relative.parts[0] if len(relative.parts) > 1 else "audio", []).append(path)
+    rules = selection()
     for name, paths in files.items():
         if (cache / f"{name}.json").exists():
             continue
@@ -148,5 +149,6 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
             continue
         _save_atomically(cache / f"{name}.npy", np.concatenate(parts))
         part = cache / f"{name}.json.part"
-        part.write_text(json.dumps({"name": name, "category": category_of(name), "clips": clips}))
+        category = rules.get(name, {}).get("category", "mixed")
+        part.write_text(json.dumps({"name": name, "category": category, "clips": clips}))
         os.replace(part, cache / f"{name}.json")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..audio import SUFFIXES
+from ..audio import audio_below
 from ..errors import ConfigError
 from ..resources import resource_folder
 
@@ -22,26 +22,13 @@ def selection() -> dict[str, Rule]:
     return tomllib.loads((resource_folder("configs") / "train" / "selection.toml").read_text())
 
 
-def category_of(shard: str) -> str:
-    """Of a shard of the corpus; "mixed" where it is not one of them.
-
-    >>> category_of("freedoom+freedoom"), category_of("mine")
-    ('env', 'mixed')
-    """
-    return str(selection().get(shard, {}).get("category", "mixed"))
-
-
 def chosen(folder: Path, rule: Rule) -> list[str]:
-    """Paths below a repository's `folder` of the audio files that its rule takes, sorted.
+    """Paths below a repository's `folder` of the audio files that its rule takes.
 
     Raises:
         ConfigError: the rule's `table` is not there.
     """
-    found = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
+    found = [path.relative_to(folder).as_posix() for path in audio_below(folder)]
     if "files" in rule:
         wanted = set(rule["files"])
         return [name for name in found if name in wanted]

@@ -44,8 +44,9 @@ def test_equals_pydiffres(stored, name, rate):
         out = compressor(torch.from_numpy(stored["x"]))
     expected = torch.from_numpy(stored[f"{name}/r{rate}/feature" if "/" not in name else f"{name}/r{rate}"])
     assert out.feature.shape == expected.shape == (1, 1, *compressor.out_shape(FRAMES, rate))
-    tolerance = 2e-5 if name.endswith("spec") else 4e-6  # eight units in the last place: processors sum in other orders
-    assert (out.feature - expected).abs().max() <= tolerance
+    # Processors sum in other orders: beyond 1, a share of the value.
+    tolerance = 2e-5 if name.endswith("spec") else 1e-6 * expected.abs().clamp(min=1)
+    assert ((out.feature - expected).abs() <= tolerance).all()
 
 
 @pytest.mark.parametrize("name", ["Pooling_layer/avg", "Pooling_layer/max"])

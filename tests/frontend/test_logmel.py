@@ -37,8 +37,9 @@ def test_equals_efficientat(data):
     audio = torch.from_numpy(stored["audio"])[None]
     mel = (FRONT(audio)[0, :, :100] + 4.5) / 5
     difference = np.abs(mel.numpy() - stored["mel"])
-    # MKL's FFTs round differently, which shows in the weakest bins: SSE4.2 as stored (2e-7), AVX2 4e-5, AVX-512 3e-5.
-    assert difference.max() < 1e-4 and difference.mean() < 2e-6
+    # MKL's FFTs round differently, which shows in the weak bins: SSE4.2 as stored (2e-7), AVX2 4e-5, AVX-512 3e-5.
+    strong = stored["mel"] > stored["mel"].max(0) + np.log(0.01) / 5
+    assert difference[strong].max() < 1e-5 and difference.max() < 5e-5
 
 
 def test_equals_definition():
