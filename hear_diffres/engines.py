@@ -195,6 +195,8 @@ def _exported_engine(model: HearModel, runtime: str, threads: int) -> ExportedEn
         return ExportedEngine(model, open_native(model, 1), runtime, workers=threads)
     from .export import export_model
 
+    if model.network.inference_dtype is not None:
+        raise ConfigError(f"{runtime} runs in float32, not in {model.network.inference_dtype}")
     kind, suffix = ("openvino", ".xml") if runtime == "openvino" else ("onnx", ".onnx")
     # Written in less than a second, and in memory as soon as it is open.
     with tempfile.TemporaryDirectory() as folder:

@@ -87,8 +87,6 @@ def _check(model: HearModel, tensors: list[Tensor]) -> None:
         wrong.append("it is not on the CPU")
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in network.parameters()):
         wrong.append("its weights are not float32")
-    if network.inference_dtype is not None:
-        wrong.append(f"it calculates in {network.inference_dtype}")
     if any(map(_hooked, network.modules())) or (
         isinstance(network.backbone, MobileNet) and not foldable(network.backbone)
     ):

@@ -57,7 +57,8 @@ def load_model(
             backbone keeps its weights, which it has learned behind DiffRes.
         device: where to run. Default: the CPU.
         precision: "bfloat16": the MobileNet's convolutions calculate in it where no gradients are asked for, which pays
-            for mn10 and wider on processors that multiply in it (docs/benchmarks.md). "float32": all as it is.
+            for mn10 and wider on processors that multiply in it (docs/benchmarks.md); on x86 with AMX the compiled
+            engine does so, elsewhere PyTorch. "float32": all as it is.
         runtime: what answers where no gradients are asked for, as `HearModel.use_runtime`: "auto", "native" or "torch".
 
     Raises:

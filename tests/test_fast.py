@@ -12,6 +12,7 @@ from hear_diffres import load_model
 from hear_diffres.compression.estimator import UniformEstimator
 from hear_diffres.errors import ConfigError
 from hear_diffres.runtime import native
+from hear_diffres.runtime.native import has_bfloat16
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
 
@@ -88,8 +89,22 @@ def test_pytorch_answers_where_the_engine_would_not_do_the_same(model):
     assert model.runtime == "native"
     assert model.train().runtime == "torch" and model.eval().runtime == "native"
     assert model.double().runtime == "torch"
-    for changes in ({"budget": "clip"}, {"frontend": "pcen"}, {"precision": "bfloat16"}):
+    for changes in ({"budget": "clip"}, {"frontend": "pcen"}):
         assert load_model("mn01", weights="random", **changes).runtime == "torch"
+    assert load_model("mn01", weights="random", precision="bfloat16").runtime == (
+        "native" if has_bfloat16() else "torch"
+    )
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="needs an x86 processor with AMX, and Linux")
+def test_bfloat16_is_the_engine_s_where_it_has_it(model):
+    exact, coarse = model.get_scene_embeddings(AUDIO), []
+    for runtime in ("native", "torch"):
+        half = load_model("mn01", weights="random", precision="bfloat16", runtime=runtime)
+        coarse.append(half.get_scene_embeddings(AUDIO))
+        assert torch.cosine_similarity(exact, coarse[-1]).min() > 0.999 and not torch.equal(exact, coarse[-1])
+    model.network.inference_dtype = torch.bfloat16
+    torch.testing.assert_close(model.get_scene_embeddings(AUDIO), coarse[0])
 
 
 def test_gradients_are_pytorch_s(model):

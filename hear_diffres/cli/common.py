@@ -33,7 +33,7 @@ def fail(message: object, code: int = 2) -> typer.Exit:
 
 def load(
     model: str, reduction: float, embedding: str, hop_ms: float, weights: str | None, budget: str | None, device: str,
-    frontend: str | None = None, chunk_seconds: float = 10,
+    frontend: str | None = None, chunk_seconds: float = 10, precision: str = "float32",
 ) -> HearModel:  # fmt: skip
     """A model, or exit code 2 with the reason; random weights only where they are asked for."""
     from ..loading import load_model
@@ -44,7 +44,7 @@ def load(
         try:
             return load_model(
                 model, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget,
-                frontend=frontend, chunk_seconds=chunk_seconds, device=device,
+                frontend=frontend, chunk_seconds=chunk_seconds, device=device, precision=precision,
             )  # fmt: skip
         except UntrainedWeightsWarning as error:
             raise fail(error) from error

@@ -19,7 +19,8 @@ from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from ..runtime import RuntimeModel
 from ..runtime.backends import NativeBackend
-from ..runtime.native.engine import FORMAT, LANES, NativeFileError, Program
+from ..runtime.native import NativeFileError, Program, has_bfloat16
+from ..runtime.native.engine import FORMAT, LANES
 from .describe import metadata
 from .exportable import check_exportable, compressor_of, frontend_of
 
@@ -201,7 +202,7 @@ def save_native(model: HearModel, path: Path, strings: dict[str, str], int8: boo
 
 
 def open_native(model: HearModel, threads: int | None = None) -> RuntimeModel:
-    """A model in the compiled engine, without a file between.
+    """A model in the compiled engine, without a file between; in bfloat16 where the model calculates in it.
 
     Args:
         model: on the CPU; what it is changed to afterwards the engine does not see.
@@ -211,9 +212,18 @@ def open_native(model: HearModel, threads: int | None = None) -> RuntimeModel:
         ConfigError: a model that the engine cannot run.
         ImportError: the engine was not compiled.
     """
-    strings = metadata(model, "float32").to_strings()
+    precision = _precision(model)
+    strings = metadata(model, precision).to_strings()
     try:
-        backend = NativeBackend(native_program(model), strings, threads)
+        backend = NativeBackend(native_program(model), strings, threads, precision)
     except NativeFileError as error:
         raise ConfigError(f"{model.config.name}: the compiled engine does not take it: {error}") from error
     return RuntimeModel(backend, Path(model.config.name), model.hop_ms)
+
+
+def _precision(model: HearModel) -> str:
+    if model.network.inference_dtype is None:
+        return "float32"
+    if not has_bfloat16():
+        raise ConfigError(f"{model.config.name}: bfloat16: the compiled engine has it on x86 processors with AMX alone")
+    return "bfloat16"

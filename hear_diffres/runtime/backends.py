@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ModelFileError
-from .native import NativeEngine, NativeFileError, Program
+from .native import NativeEngine, NativeFileError, Program, variant_for
 
 SCENE, TIMESTAMPS = "scene_embeddings", "timestamp_embeddings"
 INPUTS = ("audio", "at_start", "at_end", "max_frames", "hop_ms", "grid")
@@ -99,22 +99,24 @@ class NativeBackend(Backend):
         program: the model.
         strings: its metadata.
         threads: that share out the work on a sound. Default: one per core.
+        precision: "float32", or "bfloat16" for the backbone's 1 x 1 convolutions.
 
     Raises:
         ImportError: the engine was not compiled.
         NativeFileError: the program makes no model.
+        ValueError: a precision that this processor does not have.
     """
 
-    def __init__(self, program: Program, strings: Mapping[str, str], threads: int | None):
+    def __init__(self, program: Program, strings: Mapping[str, str], threads: int | None, precision: str = "float32"):
         self.strings = strings
-        self._engine = NativeEngine(program, threads or os.cpu_count() or 1)
+        self._engine = NativeEngine(program, threads or os.cpu_count() or 1, variant_for(precision))
         self.name = f"compiled engine ({self._engine.variant})"
 
     @classmethod
-    def open(cls, path: Path, threads: int | None) -> NativeBackend:
+    def open(cls, path: Path, threads: int | None, precision: str = "float32") -> NativeBackend:
         """A `.hear` file."""
         try:
-            return cls(*Program.load(path), threads)
+            return cls(*Program.load(path), threads, precision)
         except NativeFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         except ImportError as error:
@@ -147,16 +149,21 @@ KINDS: dict[str, Callable[[Path, int | None], Backend]] = {
 }  # fmt: skip
 
 
-def open_file(path: str | Path, threads: int | None) -> Backend:
+def open_file(path: str | Path, threads: int | None, precision: str = "float32") -> Backend:
     """The backend for a file, by its suffix.
 
     Raises:
         ModelFileError: no such file, not a readable one, or of another kind.
         ImportError: what runs it is not installed.
+        ValueError: another precision than "float32" where the file's kind or this processor has none.
     """
     path = Path(path)
     if path.suffix not in KINDS:
         raise ModelFileError(f"{path}: must be an exported {' or '.join(KINDS)} file")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
+    if path.suffix == ".hear":
+        return NativeBackend.open(path, threads, precision)
+    if precision != "float32":
+        raise ValueError(f"precision: {path.suffix} files run in float32, only .hear files in {precision}")
     return KINDS[path.suffix](path, threads)

@@ -27,7 +27,7 @@ class Metadata:
         n_fft: samples of a frame.
         context_frames: frames given before a chunk that does not start the signal.
         chunk_frames: frames of a chunk.
-        precision: "float32" or "int8" (of a `.hear` file the weights alone).
+        precision: "float32" or "int8" (of a `.hear` file the weights alone); "bfloat16" of a model without a file.
         weights: "shipped", "random", or the file's name.
         weights_sha256, adapter_sha256: of the files, or "".
         package: what wrote it.

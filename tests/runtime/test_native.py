@@ -16,7 +16,7 @@ from hear_diffres.errors import ConfigError
 from hear_diffres.export import export_model
 from hear_diffres.export.native import native_program, open_native
 from hear_diffres.runtime import native
-from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program
+from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, has_bfloat16
 from hear_diffres.runtime.native.engine import all_finite
 
 from ..export.made import SOUND, close, head_of, torch_model, with_head
@@ -55,6 +55,42 @@ def test_threads_and_processors_change_nothing_but_rounding():
     assert NativeEngine(program, 1, "generic").variant == "generic"
     with pytest.raises(ValueError, match="does not run on this processor"):
         NativeEngine(program, 1, "Z80")
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="needs an x86 processor with AMX, and Linux")
+def test_bfloat16_rounds_the_wide_products_alone():
+    grid = np.arange(0, 10_000, 50, dtype=np.float32)
+    for tier, rate, embedding in (("mn01", 0.75, "all_block+se+clf"), ("mn10", 0.5, "block+mels"), ("mn05", 0.0, "e1")):
+        program = native_program(torch_model(tier, reduction=rate, embedding=embedding))
+        exact = NativeEngine(program, 1)
+        one, three = (NativeEngine(program, threads, "AMX") for threads in (1, 3))
+        assert exact.variant != "AMX" and one.variant == "AMX"
+        for seconds, frames in ((10, 1000), (0.37, 37)):
+            audio = SOUND[: int(seconds * 32_000)]
+            for times in (None, grid[: frames // 5]):
+                wanted, found, shared = (e.embed(audio, frames, True, times) for e in (exact, one, three))
+                cosine = (wanted * found).sum(-1) / np.linalg.norm(wanted, axis=-1) / np.linalg.norm(found, axis=-1)
+                assert np.min(cosine) > 0.995 and not np.array_equal(wanted, found)
+                np.testing.assert_allclose(found, shared, rtol=0, atol=0.03 * np.abs(found).max())
+    # Front end and DiffRes stay as they are: the same frames are merged.
+    mels = native_program(torch_model("mn01", embedding="mels"))
+    a, b = (NativeEngine(mels, 1, variant).embed(SOUND[:64_000], 200, True) for variant in ("", "AMX"))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_refused_where_it_is_not(tmp_path):
+    path = tmp_path / "mn01.hear"
+    export_model(torch_model("mn01"), path, "native")
+    if has_bfloat16():
+        exact, coarse = (runtime.load_model(path, precision=p) for p in ("float32", "bfloat16"))
+        assert "AMX" in coarse.backend and "AMX" not in exact.backend
+        a, b = (m.get_scene_embeddings(SOUND[None, :64_000]) for m in (exact, coarse))
+        assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
+    else:
+        with pytest.raises(ValueError, match="AMX"):
+            runtime.load_model(path, precision="bfloat16")
+    with pytest.raises(ValueError, match="float32 or bfloat16"):
+        runtime.load_model(path, precision="float16")
 
 
 def test_calls_from_several_threads_at_once(mn01):

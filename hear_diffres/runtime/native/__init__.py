@@ -1,11 +1,29 @@
 """The compiled engine: samples to embeddings in one library without dependencies.
 
 Its C++ files lie beside this one and are compiled when the package is installed, where there is a compiler: `model.h`
-what is read, `fft.h` `logmel.h` the front end, `merging.h` DiffRes, `gemm.h` `mobilenet.h` the backbone, `embed.h`
-`vectors.h` a chunk as a whole, `api.cpp` what `engine` calls, `file.cpp` `sound.cpp` the C interface
+what is read, `fft.h` `logmel.h` the front end, `merging.h` DiffRes, `gemm.h` `products.h` `mobilenet.h` the backbone,
+`embed.h` `vectors.h` a chunk as a whole, `api.cpp` what `engine` calls, `file.cpp` `sound.cpp` the C interface
 `hear_diffres.h`, which needs no Python.
 """
 
-from .engine import NativeEngine, NativeFileError, Program, all_finite, available, why_not
+from .engine import (
+    NativeEngine,
+    NativeFileError,
+    Program,
+    all_finite,
+    available,
+    has_bfloat16,
+    variant_for,
+    why_not,
+)
 
-__all__ = ["NativeEngine", "NativeFileError", "Program", "all_finite", "available", "why_not"]
+__all__ = [
+    "NativeEngine",
+    "NativeFileError",
+    "Program",
+    "all_finite",
+    "available",
+    "has_bfloat16",
+    "variant_for",
+    "why_not",
+]

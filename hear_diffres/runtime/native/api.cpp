@@ -9,6 +9,12 @@
 #ifdef __unix__
 #include <unistd.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #include "api.h"
 #include "table.h"
@@ -72,16 +78,35 @@ void hd_pool_run(hd_pool* pool, long tasks, hd_task run, void* self) {
 
 namespace {
 
-// The fastest variant that this processor can run, or the one of this name; null where it cannot run that.
+#if defined(__x86_64__)
+// Whether the processor has AMX for bfloat16, and the system lets this process use it.
+bool has_amx() {
+#ifdef __linux__
+    static const bool found = [] {
+        unsigned a = 0, b, c, d = 0, more = 0;
+        if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || a < 1 || !__get_cpuid_count(7, 1, &more, &b, &c, &a)) return false;
+        const bool tiles = (d >> 22 & 1) && (d >> 24 & 1), rounds = more >> 5 & 1;  // AMX-BF16, AMX-TILE; AVX512-BF16
+        return tiles && rounds && !syscall(SYS_arch_prctl, 0x1023, 18);  // ARCH_REQ_XCOMP_PERM, tile data
+    }();
+    return found;
+#else
+    return false;
+#endif
+}
+#endif
+
+// The fastest variant that this processor can run, or the one of this name; null where it cannot run that. AMX, which
+// rounds to bfloat16, by its name alone.
 const hd_engine* engine(const char* name) {
     const hd_engine* found[3];
     int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        found[n++] = &hd_avx512;
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq");
+    if (avx512 && !strcmp(name, hd_amx.name)) return __builtin_cpu_supports("avx512bw") && has_amx() ? &hd_amx : nullptr;
+    if (avx512) found[n++] = &hd_avx512;
     if (avx2) found[n++] = &hd_avx2;
 #endif
     found[n++] = &hd_generic;
@@ -117,7 +142,8 @@ struct Handle {
 extern "C" {
 #pragma GCC visibility push(default)
 
-// "AVX-512", "AVX2" or "generic": the fastest for `wanted` = "", else that one; null where this processor cannot run it.
+// "AMX", "AVX-512", "AVX2" or "generic": the fastest but AMX for `wanted` = "", else that one; null where this processor
+// cannot run it.
 const char* hd_variant(const char* wanted) {
     const hd_engine* e = engine(wanted);
     return e ? e->name : nullptr;

@@ -64,11 +64,17 @@ inline long shared_floats(const Model& m, long samples, long frames) {
         if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
         total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
         total += steps * (b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
-        total += packed_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
+        total += gated_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
         total += 16 * 16;
     }
     if (m.has_last) total += steps * width * (long)m.last.out + steps * m.last.out;
     return total + 4096;
+}
+
+// Floats that a block's products work in.
+inline long own_scratch(const Block& b) {
+    const int most = b.has_expand && b.expand.in > b.project.in ? b.expand.in : b.project.in;
+    return scratch_floats(most);
 }
 
 inline long own_floats(const Model& m) {
@@ -79,11 +85,13 @@ inline long own_floats(const Model& m) {
     int w = (m.merging.bands + 1) / 2;
     for (int i = 0; i < m.n_blocks; i++) {
         const long rows = stretch_of(m.blocks[i], w);
-        long need = padded_floats(m.blocks[i], w, rows) + rows * w * (long)m.blocks[i].depthwise.channels + 128;
+        const Block& b = m.blocks[i];
+        long need = padded_floats(b, w, rows) + rows * w * (long)b.depthwise.channels + 128 + own_scratch(b);
         most = need > most ? need : most;
-        if (m.blocks[i].depthwise.stride == 2) w = half_up(w);
+        if (b.depthwise.stride == 2) w = half_up(w);
     }
-    return most;
+    const long last = m.has_last ? scratch_floats(m.last.in) + 16 : 0;
+    return last > most ? last : most;
 }
 
 inline MergeScratch merge_scratch(const Merging& m, Arena& arena) {
@@ -180,8 +188,9 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
         const long t0 = spans.first(span), t1 = spans.last(span);
         Arena& own = call.space.own[thread];
         own.used = 0;
+        float *padded = own.take(padded_floats(b, in.width, rows)), *scratch = own.take(own_scratch(b));
         open_span(
-            b, in, t0, t1, rows, own.take(padded_floats(b, in.width, rows)),
+            b, in, t0, t1, rows, padded, scratch,
             [&](long u0, long u1) { return Map{opened.row(u0), u1 - u0, out.width, c}; },
             [&](const Map& part, long u0, long u1) {
                 for (long t = u0; t < u1; t++) add_step(part, t - u0, weight[t] * share, sums + span * c);
@@ -189,11 +198,16 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
     });
     for (long span = 1; span < spans.count; span++)
         for (int i = 0; i < c; i += LANES) store(sums + i, load(sums + i) + load(sums + span * c + i));
-    float* packed = arena.take(packed_floats(b.project.in, b.project.out));
-    gated(b, sums, arena.take(b.squeeze.out + c), packed);
-    call.parallel(spans.count, [&](long span, int) {
+    float* gate = arena.take(c);
+    fill_gate(b, sums, arena.take(b.squeeze.out), gate);
+    const Pointwise& p = b.project;
+    const float* packed = gate_weights(p.weight, p.packed, p.in, p.out, gate, arena.take(gated_floats(p.in, p.out)));
+    call.parallel(spans.count, [&](long span, int thread) {
         const long t0 = spans.first(span), t1 = spans.last(span);
-        project(b, packed, {opened.row(t0), t1 - t0, out.width, c}, b.residual ? &in : 0, t0, t1, out);
+        Arena& own = call.space.own[thread];
+        own.used = 0;
+        project(b, packed, gate, {opened.row(t0), t1 - t0, out.width, c}, b.residual ? &in : 0, t0, t1, out,
+                own.take(own_scratch(b)));
     });
 }
 
@@ -206,10 +220,12 @@ inline void run_plain(Call& call, const Block& b, const Map& in, const Map& out)
         Arena& own = call.space.own[thread];
         own.used = 0;
         float *padded = own.take(padded_floats(b, in.width, rows)), *between = own.take(rows * out.width * (long)c);
+        float* scratch = own.take(own_scratch(b));
         open_span(
-            b, in, t0, t1, rows, padded, [&](long u0, long u1) { return Map{between, u1 - u0, out.width, c}; },
+            b, in, t0, t1, rows, padded, scratch,
+            [&](long u0, long u1) { return Map{between, u1 - u0, out.width, c}; },
             [&](const Map& part, long u0, long u1) {
-                project(b, b.project.packed, part, b.residual ? &in : 0, u0, u1, out);
+                project(b, b.project.packed, 0, part, b.residual ? &in : 0, u0, u1, out, scratch);
             });
     });
 }
@@ -249,10 +265,12 @@ inline void run_backbone(Call& call) {
     }
     if (m.last_needed == m.n_blocks && (m.wants(LAST) || m.wants(HIDDEN) || m.wants(LOGITS))) {
         Map out = {arena.take(steps * width * (long)m.last.out), steps, width, m.last.out};
-        call.parallel((steps + 7) / 8, [&](long task, int) {
+        call.parallel((steps + 7) / 8, [&](long task, int thread) {
             long t0 = task * 8, t1 = t0 + 8 < steps ? t0 + 8 : steps;
-            gemm(x.rows(t0), t1 - t0, m.last.in, m.last.packed, out.rows(t0), m.last.out, HARDSWISH,
-                 {m.last.bias, 0});
+            Arena& own = call.space.own[thread];
+            own.used = 0;
+            multiply(x.rows(t0), t1 - t0, m.last.in, m.last.packed, out.rows(t0), m.last.out, HARDSWISH,
+                     {m.last.bias, 0}, 0, own.take(scratch_floats(m.last.in)));
         });
         keep_tap(call, call.last, out, stride, copy_weight(call, weight, steps));
     }

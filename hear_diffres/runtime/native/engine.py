@@ -16,6 +16,7 @@ import numpy as np
 FORMAT = 1  # of the numbers in a `Program`; raised when older engines could not read them
 LANES = 8  # widths of layers are multiples of it
 _MAGIC = b"HEARDIFF"
+_BFLOAT16 = "AMX"  # the variant that multiplies in it
 
 
 class NativeFileError(Exception):
@@ -150,6 +151,26 @@ def available() -> bool:
     return not why_not()
 
 
+def has_bfloat16() -> bool:
+    """Whether the engine is here and this processor lets it multiply bfloat16: x86 with AMX, Linux."""
+    return available() and _library().hd_variant(_BFLOAT16.encode()) is not None
+
+
+def variant_for(precision: str) -> str:
+    """The variant that calculates in a precision, "float32" or "bfloat16".
+
+    Raises:
+        ValueError: another word, or bfloat16 where `has_bfloat16` is false.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision must be float32 or bfloat16, got {precision!r}")
+    if precision == "float32":
+        return ""
+    if not has_bfloat16():
+        raise ValueError("precision: bfloat16 needs the compiled engine, and an x86 processor with AMX under Linux")
+    return _BFLOAT16
+
+
 def all_finite(audio: np.ndarray) -> bool:
     """Whether contiguous float32 `audio` holds neither NaN nor infinity, ten times as fast as numpy says it."""
     return bool(_library().hd_finite(_floats(audio), audio.size))
@@ -165,10 +186,11 @@ class NativeEngine:
     Args:
         program: the model.
         threads: that share out the work of a call.
-        variant: which processors' code to use, "AVX-512", "AVX2" or "generic"; "" is the fastest that runs here.
+        variant: which processors' code to use, "AMX", "AVX-512", "AVX2" or "generic"; "" is the fastest that runs here
+            in float32. "AMX" multiplies the backbone's 1 x 1 convolutions in bfloat16, sums in float32.
 
     Attributes:
-        variant: whose code it is: "AVX-512", "AVX2" or "generic".
+        variant: whose code it is.
         size: length of a vector.
 
     Raises:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from setuptools import Extension
 
-SOURCES = ("api.cpp", "file.cpp", "sound.cpp", "generic.cpp", "avx2.cpp", "avx512.cpp")
+SOURCES = ("api.cpp", "file.cpp", "sound.cpp", "generic.cpp", "avx2.cpp", "avx512.cpp", "amx.cpp")
 HEADERS = (
-    "hear_diffres.h", "api.h", "opened.h", "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "model.h",
-    "logmel.h", "merging.h", "mobilenet.h", "embed.h", "vectors.h",
+    "hear_diffres.h", "api.h", "opened.h", "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "products.h",
+    "model.h", "logmel.h", "merging.h", "mobilenet.h", "embed.h", "vectors.h",
 )  # fmt: skip
 FLAGS = (
     "-std=gnu++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi",

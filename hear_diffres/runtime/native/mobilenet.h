@@ -119,8 +119,8 @@ inline long padded_floats(const Block& b, int width, long rows) {
     return ((rows - 1) * d.stride + d.kernel) * (long)(width + d.kernel - 1) * d.channels;
 }
 
-// Rows [first, last) of a block's input, expanded and with zeros around them, into `padded`.
-inline void open_rows(const Block& b, const Map& in, long first, long last, float* padded) {
+// Rows [first, last) of a block's input, expanded and with zeros around them, into `padded`. `scratch` is for `multiply`.
+inline void open_rows(const Block& b, const Map& in, long first, long last, float* padded, float* scratch) {
     const int pad = b.depthwise.kernel / 2, c = b.depthwise.channels;
     const long pitch = (long)(in.width + 2 * pad) * c, from = first < 0 ? 0 : first;
     const long to = last > in.steps ? in.steps : last;
@@ -136,15 +136,16 @@ inline void open_rows(const Block& b, const Map& in, long first, long last, floa
     }
     if (b.has_expand && to > from) {
         Rows inside = {padded + (from - first) * pitch + pad * c, pitch, in.width, c};
-        gemm(in.rows(from), to - from, b.expand.in, b.expand.packed, inside, c, b.expand.act, {b.expand.bias, 0});
+        multiply(in.rows(from), to - from, b.expand.in, b.expand.packed, inside, c, b.expand.act, {b.expand.bias, 0},
+                 0, scratch);
     }
 }
 
 // Expand and convolve steps [t0, t1), `rows` at a time, in `padded`; rows that the next stretch needs too are moved, not
 // made again. `where(u0, u1)` says where the result goes, `then(map, u0, u1)` takes it.
 template <typename Where, typename Then>
-inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows, float* padded, Where where,
-                      Then then) {
+inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows, float* padded, float* scratch,
+                      Where where, Then then) {
     const Taps& d = b.depthwise;
     const int pad = d.kernel / 2;
     const long pitch = (long)(in.width + 2 * pad) * d.channels;
@@ -153,7 +154,7 @@ inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows
         const long u1 = u0 + rows < t1 ? u0 + rows : t1, first = u0 * d.stride - pad;
         const long last = (u1 - 1) * d.stride + pad + 1;
         if (ready > first) memmove(padded, padded + rows * d.stride * pitch, (ready - first) * pitch * sizeof(float));
-        open_rows(b, in, ready, last, padded + (ready - first) * pitch);
+        open_rows(b, in, ready, last, padded + (ready - first) * pitch, scratch);
         ready = last;
         Map out = where(u0, u1);
         for (long t = u0; t < u1; t++) {
@@ -166,10 +167,10 @@ inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows
 }
 
 // The projection of steps [t0, t1): `from` holds them alone, `out` is the whole map, `residual` the block's input.
-inline void project(const Block& b, const float* packed, const Map& from, const Map* residual, long t0, long t1,
-                    const Map& out) {
-    gemm(from.rows(), t1 - t0, b.project.in, packed, out.rows(t0), b.project.out, NONE,
-         {b.project.bias, residual ? residual->row(t0) : 0});
+inline void project(const Block& b, const float* packed, const float* gate, const Map& from, const Map* residual,
+                    long t0, long t1, const Map& out, float* scratch) {
+    multiply(from.rows(), t1 - t0, b.project.in, packed, out.rows(t0), b.project.out, NONE,
+             {b.project.bias, residual ? residual->row(t0) : 0}, gate, scratch);
 }
 
 // Sum over frequency of every channel of one step, times `weight`, added to `out`.
@@ -194,13 +195,11 @@ inline void vector_layer(const Pointwise& p, const float* in, float* out, int ac
     gemm(a, 1, p.in, p.packed, b, p.out, act, {p.bias, 0});
 }
 
-// The projection's weights with the gate of squeeze-and-excitation in them. `mean` [mid], `scratch` 2 mid floats.
-inline void gated(const Block& b, const float* mean, float* scratch, float* packed) {
-    float *hidden = scratch, *gate = scratch + b.squeeze.out;
+// The gate of squeeze-and-excitation, `[mid]`. `mean` [mid], `hidden` room for what is between.
+inline void fill_gate(const Block& b, const float* mean, float* hidden, float* gate) {
     vector_layer(b.squeeze, mean, hidden, RELU);
     vector_layer(b.excite, hidden, gate, NONE);
     for (int c = 0; c < b.excite.out; c++) gate[c] = 1.0f / (1.0f + expf(-gate[c]));
-    pack(b.project.weight, b.project.in, b.project.out, packed, gate);
 }
 
 // Weights of a mean over time after every second step: `backbone/layers.py`, TimeMask.strided.

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "fft.h"
-#include "gemm.h"
+#include "products.h"
 
 namespace {
 
@@ -43,14 +43,15 @@ struct Pointwise {
     int in = 0, out = 0, act = NONE;
     float *weight = 0, *packed = 0, *bias = 0;
 
-    // Weights stand as [in][out]. `keep` them as they are too, for those that are packed anew with gates.
-    bool read(Weights& w, int n_in, int n_out, int activation, bool keep = false) {
+    // Weights stand as [in][out]. `rough`: for `multiply`, else for `gemm`. `keep` them as they are too, for those that are
+    // packed anew with gates.
+    bool read(Weights& w, int n_in, int n_out, int activation, bool rough = false, bool keep = false) {
         in = n_in, out = n_out, act = activation;
         const float *rows = w.take((long)in * out), *b = w.take(out);
         if (!w.ok) return false;
-        packed = floats(packed_floats(in, out)), bias = floats(out);
+        packed = floats(rough ? rough_floats(in, out) : packed_floats(in, out)), bias = floats(out);
         memcpy(bias, b, out * sizeof(float));
-        pack(rows, in, out, packed);
+        rough ? pack_rough(rows, in, out, packed) : pack(rows, in, out, packed);
         if (keep) weight = floats((long)in * out), memcpy(weight, rows, (long)in * out * sizeof(float));
         return true;
     }
@@ -178,10 +179,10 @@ inline bool read_block(Block& b, int c_in, Plan& plan, Weights& w) {
     b.has_expand = plan.next(0, 1), b.residual = plan.next(0, 1), b.has_se = squeeze > 0;
     if (!plan.ok || mid % LANES || out % LANES || squeeze % LANES || !(kernel == 3 || kernel == 5)) return false;
     if ((!b.has_expand && mid != c_in) || (b.residual && (stride != 1 || out != c_in))) return false;
-    if (b.has_expand && !b.expand.read(w, c_in, mid, act)) return false;
+    if (b.has_expand && !b.expand.read(w, c_in, mid, act, true)) return false;
     if (!b.depthwise.read(w, kernel, stride, 1, mid, act)) return false;
     if (b.has_se && !(b.squeeze.read(w, mid, squeeze, NONE) && b.excite.read(w, squeeze, mid, NONE))) return false;
-    return b.project.read(w, mid, out, NONE, b.has_se);
+    return b.project.read(w, mid, out, NONE, true, b.has_se);
 }
 
 inline bool read_model(Model& m, Plan& plan, Weights& w) {
@@ -197,7 +198,7 @@ inline bool read_model(Model& m, Plan& plan, Weights& w) {
     if (!plan.ok) return false;
     int c = m.blocks[m.n_blocks - 1].project.out;
     m.has_last = plan.next(0, 1);
-    if (m.has_last && !m.last.read(w, c, 6 * c, HARDSWISH)) return false;
+    if (m.has_last && !m.last.read(w, c, 6 * c, HARDSWISH, true)) return false;
     m.has_head = plan.next(0, 1);
     if (m.has_head) {
         int hidden = plan.next(8, 1 << 16);

@@ -18,5 +18,5 @@ typedef struct {
 
 extern const hd_engine hd_generic;
 #if defined(__x86_64__)
-extern const hd_engine hd_avx2, hd_avx512;
+extern const hd_engine hd_avx2, hd_avx512, hd_amx;
 #endif
