@@ -34,10 +34,10 @@ def prepare(kind: str, tier: str, rate: float) -> Path:
     return path
 
 
-def make(kind: str, tier: str, rate: float, threads: int) -> Embedder:
+def make(kind: str, tier: str, rate: float, threads: int, precision: str = "float32") -> Embedder:
     """Open the file of a tier at a rate."""
     path = prepare(kind, tier, rate)
     alone = find_spec("hear_diffres_runtime") is not None
     runtime = importlib.import_module("hear_diffres_runtime" if alone else "hear_diffres.runtime")
-    model = runtime.load_model(path, threads=threads)
+    model = runtime.load_model(path, threads=threads, precision=precision)
     return Embedder(model.get_scene_embeddings, model.get_timestamp_embeddings)

@@ -10,7 +10,7 @@ import torch
 from hear_diffres.registry import list_models
 
 from .peers.efficientat_hear import WIDTHS, EfficientatHear
-from .runners import noise, ours
+from .runners import ROUGH, ROUGH_ENGINE, noise, ours
 from .timing import compare, threads
 
 SECONDS = 10
@@ -49,7 +49,7 @@ def run(kind: str, tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2)
                 }
                 if kind == "timestamps":
                     functions[BATCHED] = partial(wrapper.timestamps_in_one_batch, torch.from_numpy(audio))
-                for runner in ours():
+                for runner in [*ours(), *([] if ROUGH.missing else [ROUGH])]:
                     for rate in RATES:
                         function = getattr(runner.make(tier, rate, count), kind)
                         if function is not None:
@@ -58,11 +58,11 @@ def run(kind: str, tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2)
     return results
 
 
-def ratios(results: Times, rate: float) -> dict[str, tuple[str, float]]:
-    """Row to our fastest way at a rate, and how many times faster than the wrapper it is."""
+def ratios(results: Times, rate: float, rough: bool = False) -> dict[str, tuple[str, float]]:
+    """Row to our fastest way at a rate, and how many times faster than the wrapper it is; with `rough`, in bfloat16."""
     out = {}
     for row, times in results.items():
-        ways = [name for name in times if name.endswith(f", {rate:.0%} removed")]
+        ways = [name for name in times if name.endswith(f", {rate:.0%} removed") and (ROUGH_ENGINE in name) == rough]
         if ways:
             fastest = min(ways, key=lambda name: times[name])
             out[row] = (fastest, times[REFERENCE] / times[fastest])

@@ -27,8 +27,11 @@ def rows(results: dict[str, Any]) -> list[Row]:
     found: list[Row] = []
     for key, rate, least in (("scenes", 0.0, 5), ("scenes", 0.5, 8), ("timestamps", 0.0, 50), ("timestamps", 0.5, 50)):
         for threads in ("1 thread", "2 threads"):
-            ratios = reference.ratios(results.get(key, {}), rate)
-            found.append(_against(key, rate, least, threads, {k: v for k, v in ratios.items() if k.endswith(threads)}))
+            for rough in (False, True):
+                ratios = reference.ratios(results.get(key, {}), rate, rough)
+                here = {k: v for k, v in ratios.items() if k.endswith(threads)}
+                if here or not rough:
+                    found.append(_against(key, rate, least, threads + ", bfloat16" * rough, here))
     found.append(_real_time(results.get("embed", []), results.get("engine", {})))
     found += _floors(results.get("floors", {}))
     found += _engine_floors(results.get("engine_floors", {}))
