@@ -23,6 +23,9 @@ Weights = Annotated[str | None, typer.Option(help='Weights file (.safetensors, E
 Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (default: the one made for it, if any).")]
 EmbeddingName = Annotated[str, typer.Option(help="Parts joined by +: mels block all_block se all_se e1 clf logits.")]
 Budget = Annotated[str | None, typer.Option(help='How DiffRes spends its bins: "block" (per second) or "clip".')]
+Precision = Annotated[
+    str, typer.Option(help="float32, or bfloat16: faster for mn10 and wider where the processor multiplies in it.")
+]
 
 
 def fail(message: object, code: int = 2) -> typer.Exit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import HearDiffResError
-from .common import Adapter, Budget, EmbeddingName, Weights, app, fail
+from .common import Adapter, Budget, EmbeddingName, Precision, Weights, app, fail
 
 if TYPE_CHECKING:
     from ..hear import HearModel
@@ -89,6 +89,7 @@ def probe(
     controls: Annotated[
         bool, typer.Option("--controls", help="Averaging with the same weights, and no training.")
     ] = False,
+    precision: Precision = "float32",
     mlp_seeds: Annotated[int, typer.Option(help="Also train the HEAR MLP, with this many seeds.", min=0)] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded audio.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file; sets are added to it.")] = None,
@@ -111,14 +112,14 @@ def probe(
     try:
         data = [load_set(text) for text in sets]
         if Path(model).suffix in KINDS:
-            net, rows = exported_variants(model)
+            net, rows = exported_variants(model, precision=precision)
         elif model.endswith(".pt") and weights is None:
             net, rows = published_variants(model, embedding)
         else:
             chosen = [float(rate) for rate in rates.split(",")]
             net, rows = variants(
                 model, weights=weights, adapter=adapter, embedding=embedding, rates=chosen, budget=budget,
-                controls=controls,
+                controls=controls, precision=precision,
             )  # fmt: skip
         for one in data:
             table = run_probe(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import HearDiffResError
-from .common import Budget, EmbeddingName, Model, Reduction, Weights, app, fail, load
+from .common import Budget, EmbeddingName, Model, Precision, Reduction, Weights, app, fail, load
 
 
 @app.command()
@@ -29,9 +29,7 @@ def embed(
     runtime: Annotated[
         str, typer.Option(help="auto (the fastest that is installed), native, torch, onnxruntime or openvino.")
     ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="float32, or bfloat16: faster for mn10 and wider on processors that multiply in it.")
-    ] = "float32",
+    precision: Precision = "float32",
     threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead of the network; 0 for none.", min=0)] = 2,
     chunk_seconds: Annotated[float, typer.Option(help="Chunks the network sees, 1 to 10 s; as for a Streamer.")] = 10,

@@ -118,23 +118,29 @@ def variants(
     rates: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
     budget: str | None = None,
     controls: bool = False,
+    precision: str = "float32",
 ) -> tuple[HearModel, list[Variant]]:
     """The rows for a model: its rates and, if asked for, the same weights averaging, and the same net untrained."""
 
     def load() -> HearModel:
         return load_model(
-            model, weights=weights, adapter=adapter, embedding=embedding, budget=budget, reduction=rates[0]
-        )
+            model, weights=weights, adapter=adapter, embedding=embedding, budget=budget, reduction=rates[0],
+            precision=precision,
+        )  # fmt: skip
 
-    net = load()
-    rows = [at_rate(net, f"{rate:.0%}", rate) for rate in rates]
+    net, said = load(), _unless_usual(precision)
+    rows = [at_rate(net, f"{rate:.0%}{said}", rate) for rate in rates]
     if controls:
         averaging = load()
         averaging.network.compressor.add_module("model", UniformEstimator(net.config.n_mels))
         untrained = load_model(model, weights="random", embedding=embedding)
-        rows += [at_rate(averaging, f"same weights, averaging, {rate:.0%}", rate) for rate in rates if rate > 0]
+        rows += [at_rate(averaging, f"same weights, averaging, {rate:.0%}{said}", rate) for rate in rates if rate > 0]
         rows.append(at_rate(untrained, "untrained, 50%", 0.5))
     return net, rows
+
+
+def _unless_usual(precision: str) -> str:
+    return "" if precision == "float32" else f", {precision}"
 
 
 def published_variants(path: str, embedding: str = "block+mels") -> tuple[HearModel, list[Variant]]:
@@ -150,15 +156,19 @@ def published_variants(path: str, embedding: str = "block+mels") -> tuple[HearMo
     return net, rows
 
 
-def exported_variants(path: str, threads: int | None = None) -> tuple[RuntimeModel, list[Variant]]:
+def exported_variants(
+    path: str, threads: int | None = None, precision: str = "float32"
+) -> tuple[RuntimeModel, list[Variant]]:
     """The row for a file of `hear-diffres export`: its one rate."""
-    model = load_file(path, threads=threads)
+    model = load_file(path, threads=threads, precision=precision)
 
     def embed(audio: Tensor, lengths: Tensor) -> Tensor:
         return torch.from_numpy(model.get_scene_embeddings(audio.numpy(), lengths.numpy()))
 
-    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}"
-    return model, [Variant(name, model.scene_embedding_size, embed)]
+    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}" + _unless_usual(
+        precision
+    )
+    return model, [Variant(name + _unless_usual(precision), model.scene_embedding_size, embed)]
 
 
 def probe(
