@@ -3,14 +3,18 @@
     python -m benchmarks.precision
 
 One thread, scene embeddings of 10 s clips, in PyTorch and, on processors with AMX, in the compiled engine; the cosine
-is the smallest over eight synthesised clips.
+is the smallest over eight synthesised clips. Writes benchmarks/results/precision.json.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from hear_diffres import list_models, load_model
+from hear_diffres.files import write_json
+from hear_diffres.machine import describe
 from hear_diffres.runtime.native import has_bfloat16
 from hear_diffres.samples import make
 from hear_diffres.weights import shipped
@@ -18,6 +22,7 @@ from hear_diffres.weights import shipped
 from .timing import compare
 
 KINDS = ("music", "speech", "rain", "alarm")
+RESULT = Path(__file__).resolve().parent / "results" / "precision.json"
 PRECISIONS = ("float32", "bfloat16")
 RUNTIMES = ("torch", "native") if has_bfloat16() else ("torch",)
 
@@ -61,4 +66,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(run()))
+    machine = describe()  # before anything is written, which git would call dirty
+    measured = run()
+    write_json(RESULT, {"machine": machine, "precision": measured})
+    print(table(measured))

@@ -316,6 +316,29 @@ def int8() -> str:
     return "\n".join(lines)
 
 
+def precision() -> str:
+    """Time in bfloat16, in PyTorch and in the engine."""
+    from .precision import table
+
+    result = read("precision") or {}
+    return "\n".join([table(result["precision"]), "", stamp(result, "python -m benchmarks.precision")])
+
+
+def bfloat16() -> str:
+    """Probes of the engine in both precisions."""
+    lines = ["| half the frames | | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 3) + "|"]
+    for tier in list_models():
+        coarse = read(f"extra/bfloat16_{tier}")
+        if coarse:
+            for kind, found, row in (
+                ("float32", read(f"probe_{tier}"), "50%"),
+                ("bfloat16", coarse, "50%, bfloat16"),
+            ):
+                cells = [text(score(found, name, row)) for name in ("mean", *SETS)]
+                lines.append(f"| {tier} | {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def fill(page: str, mark: str, table: str) -> str:
     """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
     before, rest = page.split(f"<!-- {mark} -->", 1)
@@ -327,7 +350,14 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "few": few},
     "docs/results.md": {"sets": sets, "hear": hear},
     "docs/hear.md": {"evaluators": evaluators},
-    "docs/export.md": {"exported": exported, "parity": parity, "int8": int8, "stft": stft},
+    "docs/export.md": {
+        "exported": exported,
+        "parity": parity,
+        "int8": int8,
+        "stft": stft,
+        "precision": precision,
+        "bfloat16": bfloat16,
+    },
     "docs/training.md": {"extra": extra, "widened": widened},
     "docs/streaming.md": {"stream": stream, "chunks": chunk_costs, "archive": reading_ahead},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
