@@ -9,6 +9,7 @@ import torch
 
 from . import weights as weight_files
 from .adapter import find_adapter, load_adapter
+from .backbone import MobileNet
 from .embedding import DEFAULT_EMBEDDING, Embedding
 from .errors import ConfigError, UntrainedWeightsWarning
 from .hear import CHUNK_SECONDS, HearModel
@@ -57,15 +58,15 @@ def load_model(
             backbone keeps its weights, which it has learned behind DiffRes.
         device: where to run. Default: the CPU.
         precision: "bfloat16": the MobileNet's convolutions calculate in it where no gradients are asked for, which pays
-            for mn10 and wider on processors that multiply in it (docs/benchmarks.md); on x86 with AMX the compiled
-            engine does so, elsewhere PyTorch. "float32": all as it is.
+            for mn10 and wider on processors that multiply in it (docs/export.md): all in PyTorch, those of 1 x 1
+            in the compiled engine, which has it on x86 with AMX. "float32": all as it is.
         runtime: what answers where no gradients are asked for, as `HearModel.use_runtime`: "auto", "native" or "torch".
 
     Raises:
         ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`,
             `hop_ms` or `chunk_seconds` out of range.
         WeightsError: the weights file is missing, damaged, or made for another network.
-        ConfigError: EfficientAT's weights for a network that is no MobileNet, or one that `runtime` cannot run.
+        ConfigError: EfficientAT's weights, or bfloat16, for what is no MobileNet; a network that `runtime` cannot run.
 
     >>> model = load_model("mn01", weights="random")
     >>> model.get_scene_embeddings(torch.zeros(2, 16_000)).shape
@@ -114,6 +115,8 @@ def load_model(
                 reduction = 0.0
     if adapter is not None and not str(weights).endswith(".pt"):
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
+    if precision != "float32" and not isinstance(network.backbone, MobileNet):
+        raise ConfigError(f"{config.name}: only MobileNets calculate in {precision}")
     model = HearModel(network, config, parts, reduction, hop_ms, chunk_seconds)
     network.inference_dtype = _PRECISIONS[precision]
     model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest

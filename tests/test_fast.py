@@ -105,6 +105,8 @@ def test_bfloat16_is_the_engine_s_where_it_has_it(model):
         assert torch.cosine_similarity(exact, coarse[-1]).min() > 0.999 and not torch.equal(exact, coarse[-1])
     model.network.inference_dtype = torch.bfloat16
     torch.testing.assert_close(model.get_scene_embeddings(AUDIO), coarse[0])
+    model.network.inference_dtype = torch.float16
+    assert model.runtime == "torch"
 
 
 def test_gradients_are_pytorch_s(model):

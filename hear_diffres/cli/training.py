@@ -114,7 +114,7 @@ def probe(
         if Path(model).suffix in KINDS:
             net, rows = exported_variants(model, precision=precision)
         elif model.endswith(".pt") and weights is None:
-            net, rows = published_variants(model, embedding)
+            net, rows = published_variants(model, embedding, precision)
         else:
             chosen = [float(rate) for rate in rates.split(",")]
             net, rows = variants(

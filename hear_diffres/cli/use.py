@@ -66,9 +66,11 @@ def embed(
         "model": model, "reduction": str(net.reduction), "embedding": embedding, "budget": net.budget,
         "weights": net.weights_source, "weights_sha256": net.weights_sha256, "sample_rate": str(net.sample_rate),
         "timestamps": str(timestamps), "hop_ms": str(net.hop_ms) if timestamps else "",
-        "chunk_seconds": f"{net.chunk_seconds:g}", "runtime": engine.kind, "precision": precision,
+        "chunk_seconds": f"{net.chunk_seconds:g}", "runtime": engine.kind,
         "package": f"hear_diffres {__version__}",
     }  # fmt: skip
+    if precision != "float32":
+        metadata["precision"] = precision
     hours = sum(map(duration, files)) / 3600
     started, heard = time.monotonic(), 0.0
     with tqdm(total=len(files), unit="file", desc=f"{hours:.2f} h of audio") as bar:

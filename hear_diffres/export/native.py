@@ -19,7 +19,7 @@ from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from ..runtime import RuntimeModel
 from ..runtime.backends import NativeBackend
-from ..runtime.native import NativeFileError, Program, has_bfloat16
+from ..runtime.native import NativeFileError, Program, available, has_bfloat16
 from ..runtime.native.engine import FORMAT, LANES
 from .describe import metadata
 from .exportable import check_exportable, compressor_of, frontend_of
@@ -222,8 +222,12 @@ def open_native(model: HearModel, threads: int | None = None) -> RuntimeModel:
 
 
 def _precision(model: HearModel) -> str:
-    if model.network.inference_dtype is None:
+    dtype = model.network.inference_dtype
+    if dtype is None:
         return "float32"
-    if not has_bfloat16():
-        raise ConfigError(f"{model.config.name}: bfloat16: the compiled engine has it on x86 processors with AMX alone")
+    if dtype != torch.bfloat16 or (available() and not has_bfloat16()):
+        raise ConfigError(
+            f"{model.config.name}: the compiled engine cannot calculate in {dtype}: it has bfloat16, on x86 processors "
+            "with AMX under Linux, beside float32"
+        )
     return "bfloat16"

@@ -143,16 +143,18 @@ def _unless_usual(precision: str) -> str:
     return "" if precision == "float32" else f", {precision}"
 
 
-def published_variants(path: str, embedding: str = "block+mels") -> tuple[HearModel, list[Variant]]:
+def published_variants(
+    path: str, embedding: str = "block+mels", precision: str = "float32"
+) -> tuple[HearModel, list[Variant]]:
     """The rows for EfficientAT's published network: all frames, and averaged mel power."""
-    net = load_model(path, embedding=embedding, reduction=0.0)
-    rows = [at_rate(net, "all frames", 0.0)]
+    net, said = load_model(path, embedding=embedding, reduction=0.0, precision=precision), _unless_usual(precision)
+    rows = [at_rate(net, f"all frames{said}", 0.0)]
     for factor in (2, 4):
 
         def averaged(audio: Tensor, lengths: Tensor, factor: int = factor) -> Tensor:
             return on_averaged_mel(net, audio, lengths, factor)
 
-        rows.append(Variant(f"mel power averaged, {1 - 1 / factor:.0%}", net.scene_embedding_size, averaged))
+        rows.append(Variant(f"mel power averaged, {1 - 1 / factor:.0%}{said}", net.scene_embedding_size, averaged))
     return net, rows
 
 
@@ -165,9 +167,7 @@ def exported_variants(
     def embed(audio: Tensor, lengths: Tensor) -> Tensor:
         return torch.from_numpy(model.get_scene_embeddings(audio.numpy(), lengths.numpy()))
 
-    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}" + _unless_usual(
-        precision
-    )
+    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}"
     return model, [Variant(name + _unless_usual(precision), model.scene_embedding_size, embed)]
 
 

@@ -165,5 +165,7 @@ def open_file(path: str | Path, threads: int | None, precision: str = "float32")
     if path.suffix == ".hear":
         return NativeBackend.open(path, threads, precision)
     if precision != "float32":
-        raise ValueError(f"precision: {path.suffix} files run in float32, only .hear files in {precision}")
+        raise ValueError(
+            f"precision: {path.suffix} files run in float32, .hear files in bfloat16 too, got {precision!r}"
+        )
     return KINDS[path.suffix](path, threads)

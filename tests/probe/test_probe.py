@@ -14,10 +14,12 @@ from hear_diffres import load_model
 from hear_diffres.backbone import MobileNet
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
+from hear_diffres.export import export_model
 from hear_diffres.probe.classify import cross_validate
 from hear_diffres.probe.controls import on_averaged_mel
-from hear_diffres.probe.run import Decoded
+from hear_diffres.probe.run import Decoded, exported_variants, variants
 from hear_diffres.probe.sets import LAYOUTS, ProbeSet, load_set
+from hear_diffres.runtime import native
 from hear_diffres.samples import RATE, make
 
 FILES = {  # real names of each repository
@@ -159,3 +161,15 @@ def test_probe_set_audio_joins_pieces(tmp_path):
     data = ProbeSet("joined", [tuple(pieces)], np.array(["a"]), np.array(["1"]))
     (clip,) = data.audio(2.5)
     assert isinstance(clip, np.ndarray) and len(clip) == 80_000 and clip[-1] == pytest.approx(0.3)
+
+
+def test_rows_say_the_precision_once(tmp_path):
+    net, rows = variants("mn01", weights="random", rates=(0.5,), precision="bfloat16")
+    assert [row.name for row in rows] == ["50%, bfloat16"] and net.network.inference_dtype == torch.bfloat16
+    if native.has_bfloat16():
+        file = export_model(load_model("mn01", weights="random"), tmp_path / "a.hear", "native")
+        for precision, name in (
+            ("float32", "float32 .hear file, 50%"),
+            ("bfloat16", "float32 .hear file, 50%, bfloat16"),
+        ):
+            assert [row.name for row in exported_variants(str(file), precision=precision)[1]] == [name]

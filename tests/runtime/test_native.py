@@ -6,20 +6,26 @@ import os
 import select
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hear_diffres import runtime
 from hear_diffres.compression.estimator import UniformEstimator
+from hear_diffres.embedding import Embedding
 from hear_diffres.errors import ConfigError
 from hear_diffres.export import export_model
+from hear_diffres.export import native as maker
 from hear_diffres.export.native import native_program, open_native
+from hear_diffres.hear import HearModel
+from hear_diffres.registry import build_network, get_config
 from hear_diffres.runtime import native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, has_bfloat16
 from hear_diffres.runtime.native.engine import all_finite
 
-from ..export.made import SOUND, close, head_of, torch_model, with_head
+from ..export.made import SOUND, close, head_of, randomised, torch_model, with_head
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"the engine cannot be used: {native.why_not()}")
 
@@ -72,10 +78,53 @@ def test_bfloat16_rounds_the_wide_products_alone():
                 cosine = (wanted * found).sum(-1) / np.linalg.norm(wanted, axis=-1) / np.linalg.norm(found, axis=-1)
                 assert np.min(cosine) > 0.995 and not np.array_equal(wanted, found)
                 np.testing.assert_allclose(found, shared, rtol=0, atol=0.03 * np.abs(found).max())
-    # Front end and DiffRes stay as they are: the same frames are merged.
-    mels = native_program(torch_model("mn01", embedding="mels"))
-    a, b = (NativeEngine(mels, 1, variant).embed(SOUND[:64_000], 200, True) for variant in ("", "AMX"))
-    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    # Front end, DiffRes and stem stay as they are: the same frames are merged.
+    model = torch_model("mn01", reduction=0.75, embedding="all_block")
+    stem = model.network.mobilenet.tap_dims["block0"]
+    a, b = (NativeEngine(native_program(model), 1, v).embed(SOUND[:64_000], 200, True) for v in ("", "AMX"))
+    np.testing.assert_allclose(a[:stem], b[:stem], rtol=0, atol=1e-5)
+    assert np.abs(a[stem:] - b[stem:]).max() > 1e-4
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="needs an x86 processor with AMX, and Linux")
+@pytest.mark.parametrize("bands", [24, 72, 104])
+def test_bfloat16_where_tiles_begin_within_a_row(bands):
+    # Widths of 12, 6, 3; 36, 18, 9; 52, 26, 13 and so on: 16 or 32 pixels are no whole number of rows.
+    config = replace(get_config("mn02"), name="odd", n_mels=bands)
+    network = randomised(build_network(config, 0.5))
+    model = HearModel(network, config, Embedding.parse("all_block+e1"), 0.5).eval()
+    program = native_program(model)
+    exact, coarse = (NativeEngine(program, threads, variant) for threads, variant in ((1, ""), (3, "AMX")))
+    a, b = (engine.embed(SOUND[:128_000], 400, True) for engine in (exact, coarse))
+    assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.999 and np.isfinite(b).all()
+
+
+def wide_program(inputs, opened):
+    """A network of one block of these widths, as no tier has it."""
+    model = torch_model("mn01", weights="random")
+    out, random = maker._Writer(), torch.Generator().manual_seed(0)
+
+    def weights(*shape):
+        out.floats(0.05 * torch.randn(shape, generator=random))
+
+    out.ints(maker.FORMAT)
+    maker._front(out, model.frontend)
+    maker._merging(out, model)
+    out.ints(inputs)
+    weights(27, inputs), weights(inputs)
+    out.ints(1, 5, opened, 8, 0, 2, 1, True, False)  # one block: kernel, widths, no gate, Hardswish, stride, ...
+    for rows, columns in ((inputs, opened), (25, opened), (opened, 8)):
+        weights(rows, columns), weights(columns)
+    out.ints(False, False, 1, 101)
+    return out.program()
+
+
+def test_bfloat16_has_room_for_any_widths():
+    # 1,024 inputs of a block, 4,128 of its projection: fewer pixels at once of the latter, and less room.
+    program = wide_program(1024, 4128)
+    audio = SOUND[:128_000]
+    for variant in ("", *(["AMX"] if has_bfloat16() else [])):
+        assert np.isfinite(NativeEngine(program, 1, variant).embed(audio, 400, True)).all()
 
 
 def test_bfloat16_is_refused_where_it_is_not(tmp_path):

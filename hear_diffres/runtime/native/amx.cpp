@@ -1,6 +1,7 @@
 // For x86 processors with AMX, which multiply bfloat16 in tiles: never chosen unasked, since results differ in the third
 // digit. Nothing from the C++ library may be included here, see avx512.cpp.
-#if defined(__x86_64__)
+#include "table.h"
+#if defined(HD_HAS_AMX)
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

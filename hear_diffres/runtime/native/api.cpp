@@ -78,7 +78,7 @@ void hd_pool_run(hd_pool* pool, long tasks, hd_task run, void* self) {
 
 namespace {
 
-#if defined(__x86_64__)
+#if defined(HD_HAS_AMX)
 // Whether the processor has AMX for bfloat16, and the system lets this process use it.
 bool has_amx() {
 #ifdef __linux__
@@ -105,7 +105,9 @@ const hd_engine* engine(const char* name) {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq");
+#if defined(HD_HAS_AMX)
     if (avx512 && !strcmp(name, hd_amx.name)) return __builtin_cpu_supports("avx512bw") && has_amx() ? &hd_amx : nullptr;
+#endif
     if (avx512) found[n++] = &hd_avx512;
     if (avx2) found[n++] = &hd_avx2;
 #endif

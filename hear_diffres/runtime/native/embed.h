@@ -73,8 +73,8 @@ inline long shared_floats(const Model& m, long samples, long frames) {
 
 // Floats that a block's products work in.
 inline long own_scratch(const Block& b) {
-    const int most = b.has_expand && b.expand.in > b.project.in ? b.expand.in : b.project.in;
-    return scratch_floats(most);
+    const long project = scratch_floats(b.project.in), expand = b.has_expand ? scratch_floats(b.expand.in) : 0;
+    return project > expand ? project : expand;
 }
 
 inline long own_floats(const Model& m) {

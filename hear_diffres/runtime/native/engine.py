@@ -160,14 +160,16 @@ def variant_for(precision: str) -> str:
     """The variant that calculates in a precision, "float32" or "bfloat16".
 
     Raises:
-        ValueError: another word, or bfloat16 where `has_bfloat16` is false.
+        ImportError: bfloat16, and the engine was not compiled.
+        ValueError: another word, or bfloat16 on a processor without it.
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"precision must be float32 or bfloat16, got {precision!r}")
     if precision == "float32":
         return ""
+    _library()
     if not has_bfloat16():
-        raise ValueError("precision: bfloat16 needs the compiled engine, and an x86 processor with AMX under Linux")
+        raise ValueError("precision: bfloat16 needs an x86 processor with AMX, under Linux")
     return _BFLOAT16
 
 

@@ -48,28 +48,30 @@ inline long rough_pixels(int k) {
 // Floats that `multiply` needs to work in.
 inline long scratch_floats(int k) { return rough_pixels(k) * padded_to(k, INPUTS) / 2 + 4 * TILE * TILE + 32; }
 
-// The unit's registers: 0 to 3 sums, 4 and 5 pixels, 6 and 7 weights, 16 rows of 64 bytes each. By number, since GCC 12 has
-// no intrinsics for what a pragma allows.
+// The unit's registers: 0 to 3 sums, 4 and 5 pixels, 6 and 7 weights, 16 rows of 64 bytes each. Its instructions stand as
+// their bytes, with addresses in rax and strides in rcx: assemblers before 2021 do not know them.
 inline void open_tiles() {
     alignas(64) uint8_t shape[64] = {1};  // palette; then bytes per row from 16 on, rows from 48 on
     for (int i = 0; i < 8; i++) shape[16 + 2 * i] = 64, shape[48 + i] = TILE;
-    asm volatile("ldtilecfg %0" ::"m"(shape));
+    asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x00" ::"a"(shape) : "memory");  // ldtilecfg
 }
-inline void close_tiles() { asm volatile("tilerelease" ::: "memory"); }
+inline void close_tiles() { asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0" ::: "memory"); }  // tilerelease
 
 template <int I>
-inline void tile_zero() { asm volatile("tilezero %%tmm%c0" ::"i"(I)); }
-template <int I>
-inline void tile_load(const void* from, long bytes) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(bytes), "i"(I) : "memory");
+inline void tile_zero() {
+    asm volatile(".byte 0xc4, 0xe2, 0x7b, 0x49, %c0" ::"i"(0xc0 + 8 * I));
 }
 template <int I>
-inline void tile_store(void* to, long bytes) {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(bytes), "i"(I) : "memory");
+inline void tile_load(const void* from, long bytes) {  // tileloadd
+    asm volatile(".byte 0xc4, 0xe2, 0x7b, 0x4b, %c2, 0x08" ::"a"(from), "c"(bytes), "i"(0x04 + 8 * I) : "memory");
+}
+template <int I>
+inline void tile_store(void* to, long bytes) {  // tilestored
+    asm volatile(".byte 0xc4, 0xe2, 0x7a, 0x4b, %c2, 0x08" ::"a"(to), "c"(bytes), "i"(0x04 + 8 * I) : "memory");
 }
 template <int SUM, int A, int B>
-inline void tile_multiply() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(SUM), "i"(A), "i"(B));
+inline void tile_multiply() {  // tdpbf16ps
+    asm volatile(".byte 0xc4, 0xe2, %c0, 0x5c, %c1" ::"i"((15 - B) * 8 + 2), "i"(0xc0 + 8 * SUM + A));
 }
 
 // `k` inputs of a pixel, times their gates where there are any, and zeros up to a whole tile.

@@ -18,5 +18,10 @@ typedef struct {
 
 extern const hd_engine hd_generic;
 #if defined(__x86_64__)
-extern const hd_engine hd_avx2, hd_avx512, hd_amx;
+extern const hd_engine hd_avx2, hd_avx512;
+// Compilers of before 2020 do not know the instructions that go with it.
+#if (defined(__clang__) && __clang_major__ >= 9) || (!defined(__clang__) && __GNUC__ >= 10)
+#define HD_HAS_AMX 1
+extern const hd_engine hd_amx;
+#endif
 #endif
