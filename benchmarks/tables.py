@@ -9,7 +9,7 @@ from typing import Any
 
 from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
-from hear_diffres.report.rows import read_results
+from hear_diffres.report.rows import Row, read_results
 from hear_diffres.weights import shipped
 
 from . import archive, chunks, hear_table, streaming
@@ -153,12 +153,20 @@ def _stamps(names: Collection[str]) -> str:
 
 
 def hear() -> str:
-    """Rates and embeddings by tier, on HEAR's protocol."""
-    machine = (read("hear") or {})["machine"]
-    results = read_results([RESULTS / "hear.json"])
+    """Rates by tier, on HEAR's protocol."""
+    return _hear("hear", hear_table.rates)
+
+
+def hear_embeddings() -> str:
+    """Embeddings by tier, on HEAR's protocol."""
+    return _hear("extra/hear_embeddings", hear_table.embeddings)
+
+
+def _hear(name: str, table: Callable[[Sequence[Row]], str]) -> str:
+    machine = (read(name) or {})["machine"]
     made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
-    both = (hear_table.rates(results), "", hear_table.embeddings(results))
-    return "\n".join([*both, "", f"`python -m benchmarks.hear_results`: {made}."])
+    rows = read_results([RESULTS / f"{name}.json"])
+    return "\n".join([table(rows), "", f"`python -m benchmarks.hear_results`: {made}."])
 
 
 def extra() -> str:
@@ -348,7 +356,7 @@ def fill(page: str, mark: str, table: str) -> str:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"tiers": tiers, "rates": rates, "few": few},
-    "docs/results.md": {"sets": sets, "hear": hear},
+    "docs/results.md": {"sets": sets, "hear": hear, "hear embeddings": hear_embeddings},
     "docs/hear.md": {"evaluators": evaluators},
     "docs/export.md": {
         "exported": exported,
