@@ -24,6 +24,7 @@ from .timing import compare
 KINDS = ("music", "speech", "rain", "alarm")
 RESULT = Path(__file__).resolve().parent / "results" / "precision.json"
 PRECISIONS = ("float32", "bfloat16")
+TITLES = {"native": "compiled engine", "torch": "PyTorch"}
 RUNTIMES = ("torch", "native") if has_bfloat16() else ("torch",)
 
 
@@ -58,10 +59,18 @@ def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    lines = ["| | float32, ms | bfloat16, ms | ratio | smallest cosine |", "|---" * 5 + "|"]
-    for name, row in results.items():
-        ratio = row["float32"] / row["bfloat16"]
-        lines.append(f"| {name} | {row['float32']:.1f} | {row['bfloat16']:.1f} | {ratio:.2f} x | {row['cosine']:.5f} |")
+    """A row per tier and rate, the engine first; no cosine for random weights."""
+    ways = [runtime for runtime in ("native", "torch") if any(row.endswith(runtime) for row in results)]
+    heads = [f"{TITLES[way]}: float32, ms | bfloat16, ms | ratio | smallest cosine" for way in ways]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (1 + 4 * len(ways)) + "|"]
+    for name in dict.fromkeys(row.rpartition(", ")[0] for row in results):
+        cells = []
+        for way in ways:
+            row = results[f"{name}, {way}"]
+            exact, coarse = row["float32"], row["bfloat16"]
+            cosine = f"{row['cosine']:.5f}" if weights_of(name.partition(",")[0]) is None else "-"
+            cells += [f"{exact:.1f}", f"{coarse:.1f}", f"{exact / coarse:.2f} x", cosine]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
