@@ -25,7 +25,6 @@ KINDS = ("music", "speech", "rain", "alarm")
 RESULT = Path(__file__).resolve().parent / "results" / "precision.json"
 PRECISIONS = ("float32", "bfloat16")
 TITLES = {"native": "compiled engine", "torch": "PyTorch"}
-RUNTIMES = ("torch", "native") if has_bfloat16() else ("torch",)
 
 
 def weights_of(tier: str) -> str | None:
@@ -36,6 +35,7 @@ def weights_of(tier: str) -> str | None:
 def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)) -> dict[str, dict[str, float]]:
     """Row name to milliseconds per clip in both precisions, and the smallest cosine."""
     torch.set_num_threads(1)
+    runtimes = ("torch", "native") if has_bfloat16() else ("torch",)
     audio = torch.stack([torch.from_numpy(make(kind, seed, 10.0)) for kind in KINDS for seed in (1, 2)])
     results = {}
     for tier in tiers or tuple(list_models()):
@@ -44,13 +44,13 @@ def run(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = (0.0, 0.5, 0.75)
                 (runtime, name): load_model(
                     tier, runtime=runtime, reduction=rate, precision=name, weights=weights_of(tier)
                 )
-                for runtime in RUNTIMES
+                for runtime in runtimes
                 for name in PRECISIONS
             }
             seconds = compare(
                 {" ".join(way): lambda m=m: m.get_scene_embeddings(audio[:1]) for way, m in models.items()}, rounds=5
             )
-            for runtime in RUNTIMES:
+            for runtime in runtimes:
                 exact, coarse = (models[runtime, name].get_scene_embeddings(audio) for name in PRECISIONS)
                 row = {name: 1e3 * seconds[f"{runtime} {name}"] for name in PRECISIONS}
                 row["cosine"] = float(torch.cosine_similarity(exact, coarse).min())

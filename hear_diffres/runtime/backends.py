@@ -162,10 +162,10 @@ def open_file(path: str | Path, threads: int | None, precision: str = "float32")
         raise ModelFileError(f"{path}: must be an exported {' or '.join(KINDS)} file")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
-    if path.suffix == ".hear":
-        return NativeBackend.open(path, threads, precision)
-    if precision != "float32":
+    if precision == "float32":
+        return KINDS[path.suffix](path, threads)
+    if path.suffix != ".hear":
         raise ValueError(
             f"precision: {path.suffix} files run in float32, .hear files in bfloat16 too, got {precision!r}"
         )
-    return KINDS[path.suffix](path, threads)
+    return NativeBackend.open(path, threads, precision)
