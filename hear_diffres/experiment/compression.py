@@ -66,7 +66,9 @@ def variants(
         label = f"{name} {hop:g} ms {asked:.4g}" + (" equal MACs" if budget == "macs" else "")
         known = [variant.name for variant in found]
         if label in known:  # a hop and a rate of both grids
-            notes[known.index(label)]["axes"].append(axis)
+            axes = notes[known.index(label)]["axes"]
+            if axis not in axes:  # else a longer list of compressors would make other settings of the same run
+                axes.append(axis)
             return
         model = _model(label, name if asked else "identity", hop, width, n_mels)
         found.append(Variant(label, dataclasses.replace(model, normalisation=normalisation), rate))

@@ -56,6 +56,14 @@ def test_other_settings_are_refused(tmp_path):
         run_grid([*cells(1), *cells(1)], partial(count, []), tmp_path)
 
 
+def test_a_wider_grid_takes_over_what_is_finished(tmp_path):
+    run_grid(cells(2, note={"axes": ["rate"]}), partial(count, []), tmp_path)
+    done = []
+    found = run_grid(cells(4, note={"axes": ["rate", "hop"]}), partial(count, done), tmp_path)
+    assert done == ["v0-fold01-0", "v1-fold01-0"]
+    assert found[0].cell.settings["note"] == {"axes": ["rate", "hop"]}
+
+
 def plan_of(task):
     return Plan("esc", task, recipe=Recipe(epochs=2, batch=4), folds=["fold00", "fold02"], seeds=1)
 

@@ -100,8 +100,9 @@ def test_compression_grid():
             assert compression._work(name, 10.0, equal.reduction, 1.0, 32) <= limit
             assert compression._work(name, 10.0, equal.reduction - 0.011, 1.0, 32) > limit  # a bin per block
     # The estimator costs more than the smallest network saves: at equal work nothing need be compressed.
-    small, _ = compression.variants(["diffres", *known], (0.5,), (), n_mels=32)
+    small, small_notes = compression.variants(["diffres", *known], (0.5,), (), n_mels=32)
     assert [v.name for v in small if "equal" in v.name] == [] and "none 10 ms 0" in [v.name for v in small]
+    assert all(len(set(note["axes"])) == len(note["axes"]) for note in (*notes, *small_notes))
     with pytest.raises(ConfigError, match="no compressor x"):
         compression.variants(["x"])
     with pytest.raises(ConfigError, match="no budget x"):
