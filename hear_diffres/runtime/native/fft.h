@@ -1,4 +1,4 @@
-// Power spectra of eight real frames of 1024 samples at once, a frame per lane: a complex FFT of 512 points in three
+// Power spectra of as many real frames of 1024 samples as a vector has lanes, a frame per lane: a complex FFT of 512 points in three
 // passes of radix 8 (decimation in frequency), then the usual split of a real signal's even and odd samples. The points
 // are more than the first cache holds, so each is written once and read once: the first pass takes them from the
 // frames, the other two and the split from one or two blocks of 64.
@@ -33,69 +33,69 @@ struct Twiddles {
     }
 };
 
-struct Complex8 {
-    v8 re, im;
+struct Complex {
+    wide re, im;
 };
 
-inline Complex8 operator+(Complex8 a, Complex8 b) { return {a.re + b.re, a.im + b.im}; }
-inline Complex8 operator-(Complex8 a, Complex8 b) { return {a.re - b.re, a.im - b.im}; }
-inline Complex8 minus_i(Complex8 a) { return {a.im, -a.re}; }
-inline Complex8 times(Complex8 a, const float w[2]) {
-    v8 c = splat(w[0]), s = splat(w[1]);
+inline Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
+inline Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
+inline Complex minus_i(Complex a) { return {a.im, -a.re}; }
+inline Complex times(Complex a, const float w[2]) {
+    wide c = all<wide>(w[0]), s = all<wide>(w[1]);
     return {fused(a.re, c, -(a.im * s)), fused(a.re, s, a.im * c)};
 }
 
 // Eight points `step` apart to eight frequencies `stride` apart; multiplied by twiddles where there are any.
 template <bool TWIDDLED>
-inline void butterfly8(const Complex8* x, int step, Complex8* out, int stride, const float (*w)[2]) {
-    Complex8 a0 = x[0], a4 = x[4 * step], a2 = x[2 * step], a6 = x[6 * step];
-    Complex8 e0 = a0 + a4, e1 = a0 - a4, e2 = a2 + a6, e3 = minus_i(a2 - a6);
-    Complex8 f0 = e0 + e2, f2 = e0 - e2, f1 = e1 + e3, f3 = e1 - e3;  // DFT of the even points
-    Complex8 b1 = x[step], b5 = x[5 * step], b3 = x[3 * step], b7 = x[7 * step];
-    Complex8 g0 = b1 + b5, g1 = b1 - b5, g2 = b3 + b7, g3 = minus_i(b3 - b7);
-    Complex8 h0 = g0 + g2, h2 = minus_i(g0 - g2), h1 = g1 + g3, h3 = g1 - g3;  // of the odd ones
-    const v8 r = splat(0.70710678118654752f);
+inline void butterfly8(const Complex* x, int step, Complex* out, int stride, const float (*w)[2]) {
+    Complex a0 = x[0], a4 = x[4 * step], a2 = x[2 * step], a6 = x[6 * step];
+    Complex e0 = a0 + a4, e1 = a0 - a4, e2 = a2 + a6, e3 = minus_i(a2 - a6);
+    Complex f0 = e0 + e2, f2 = e0 - e2, f1 = e1 + e3, f3 = e1 - e3;  // DFT of the even points
+    Complex b1 = x[step], b5 = x[5 * step], b3 = x[3 * step], b7 = x[7 * step];
+    Complex g0 = b1 + b5, g1 = b1 - b5, g2 = b3 + b7, g3 = minus_i(b3 - b7);
+    Complex h0 = g0 + g2, h2 = minus_i(g0 - g2), h1 = g1 + g3, h3 = g1 - g3;  // of the odd ones
+    const wide r = all<wide>(0.70710678118654752f);
     h1 = {(h1.re + h1.im) * r, (h1.im - h1.re) * r};     // times exp(-i pi / 4)
     h3 = {(h3.im - h3.re) * r, -((h3.re + h3.im) * r)};  // times exp(-3 i pi / 4)
     out[0] = f0 + h0;
-    Complex8 y[8] = {f0, f1 + h1, f2 + h2, f3 + h3, f0 - h0, f1 - h1, f2 - h2, f3 - h3};
+    Complex y[8] = {f0, f1 + h1, f2 + h2, f3 + h3, f0 - h0, f1 - h1, f2 - h2, f3 - h3};
     for (int q = 1; q < 8; q++) out[q * stride] = TWIDDLED ? times(y[q], w[q]) : y[q];
 }
 
 // Four points of each of the eight blocks from samples 2 j ... 2 j + 7 of the frames and those 128, 256 ... further.
-inline void first_pass(const Twiddles& w, const float* const frames[LANES], const float* window, int lo, int hi, int j,
-                       Complex8* z) {
-    Complex8 x[4][8];
+inline void first_pass(const Twiddles& w, const float* const frames[WIDE], const float* window, int lo, int hi, int j,
+                       Complex* z) {
+    Complex x[4][8];
     for (int i = 0; i < 8; i++) {
         const int at = 2 * (j + 64 * i);
-        v8 samples[LANES];
-        if (at + LANES <= lo || at >= hi) memset((void*)samples, 0, sizeof samples);
+        wide samples[8];
+        if (at + 8 <= lo || at >= hi) memset((void*)samples, 0, sizeof samples);
         else load_columns(frames, at, samples);
         for (int p = 0; p < 4; p++)
-            x[p][i] = {samples[2 * p] * splat(window[at + 2 * p]), samples[2 * p + 1] * splat(window[at + 2 * p + 1])};
+            x[p][i] = {samples[2 * p] * all<wide>(window[at + 2 * p]), samples[2 * p + 1] * all<wide>(window[at + 2 * p + 1])};
     }
     for (int p = 0; p < 4; p++) butterfly8<true>(x[p], 1, z + j + p, COLUMN, w.first[j + p]);
 }
 
-inline void later_passes(const Twiddles& w, Complex8* block) {
+inline void later_passes(const Twiddles& w, Complex* block) {
     for (int j = 0; j < 8; j++) butterfly8<true>(block + j, 8, block + j, 8, w.second[j]);
     for (int j = 0; j < 64; j += 8) butterfly8<false>(block + j, 1, block + j, 1, 0);
 }
 
 // Bins k and 512 - k from the FFT's; k at most 256.
-inline void split_bins(const Twiddles& w, const Complex8* z, int k, v8* power) {
-    Complex8 a = z[w.place[k]], b = z[w.place[HALF - k]];
-    v8 er = a.re + b.re, ei = a.im - b.im, odd_r = a.im + b.im, odd_i = b.re - a.re;
-    v8 c = splat(w.split[k][0]), s = splat(w.split[k][1]);
-    v8 tr = fused(c, odd_r, s * odd_i), ti = fused(c, odd_i, -(s * odd_r));
-    v8 xr = er + tr, xi = ei + ti, yr = er - tr, yi = ei - ti;
+inline void split_bins(const Twiddles& w, const Complex* z, int k, wide* power) {
+    Complex a = z[w.place[k]], b = z[w.place[HALF - k]];
+    wide er = a.re + b.re, ei = a.im - b.im, odd_r = a.im + b.im, odd_i = b.re - a.re;
+    wide c = all<wide>(w.split[k][0]), s = all<wide>(w.split[k][1]);
+    wide tr = fused(c, odd_r, s * odd_i), ti = fused(c, odd_i, -(s * odd_r));
+    wide xr = er + tr, xi = ei + ti, yr = er - tr, yi = ei - ti;
     power[k] = fused(xr, xr, xi * xi), power[HALF - k] = fused(yr, yr, yi * yi);
 }
 
-// Powers of bins 0 to 512 of eight frames times the window, which is halved and 0 outside of [lo, hi). `z` is for use
+// Powers of bins 0 to 512 of the frames times the window, which is halved and 0 outside of [lo, hi). `z` is for use
 // in between.
-inline void power_spectrum(const Twiddles& w, const float* const frames[LANES], const float* window, int lo, int hi,
-                           Complex8 z[POINTS], v8 power[HALF + 1]) {
+inline void power_spectrum(const Twiddles& w, const float* const frames[WIDE], const float* window, int lo, int hi,
+                           Complex z[POINTS], wide power[HALF + 1]) {
     for (int j = 0; j < 64; j += 4) first_pass(w, frames, window, lo, hi, j, z);
     // Block q holds frequencies q, q + 8 ...; those that belong together are in blocks q and 8 - q.
     for (int q = 0; q <= 4; q++) {
@@ -104,7 +104,7 @@ inline void power_spectrum(const Twiddles& w, const float* const frames[LANES], 
         for (int k = q ? q : 8; k <= HALF / 2; k += 8) split_bins(w, z, k, power);
         for (int k = 8 - q; q % 4 && k <= HALF / 2; k += 8) split_bins(w, z, k, power);
     }
-    v8 even = z[0].re * 2.0f, odd = z[0].im * 2.0f;
+    wide even = z[0].re * 2.0f, odd = z[0].im * 2.0f;
     power[0] = (even + odd) * (even + odd), power[HALF] = (even - odd) * (even - odd);
 }
 

@@ -1,11 +1,11 @@
-// Samples to log-mel, frame by frame eight at a time; hear_diffres/frontend/logmel.py says what it is.
+// Samples to log-mel, as many frames at a time as a vector has lanes; hear_diffres/frontend/logmel.py says what it is.
 #pragma once
 #include "model.h"
 
 namespace {
 
 const int PIECE = 1024;
-const long FRAMES = 40;  // made at a time, so that their samples stay in the cache; a multiple of the lanes
+const long FRAMES = 48;  // made at a time, so that their samples stay in the cache; a multiple of the lanes
 const float SAFE_PEAK = 65536.0f;  // above it a sound is divided by its peak before the FFT, as in frontend/stft.py
 
 // What the frames are cut from: samples divided by `scale`, and where the first frame begins among them.
@@ -24,14 +24,16 @@ inline long mirrored(long i, long n) {
 }
 
 inline float peak_of(const float* x, long n) {
-    v8 top = splat(0.0f);
+    wide tops[4] = {};  // several, since each has to wait for itself
     long i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        v8 a = load(x + i);
-        top = larger(top, larger(a, -a));
-    }
+    for (; i + 4 * WIDE <= n; i += 4 * WIDE)
+        for (int k = 0; k < 4; k++) {
+            const wide a = load_as<wide>(x + i + k * WIDE);
+            tops[k] = larger(tops[k], larger(a, -a));
+        }
+    const wide top = larger(larger(tops[0], tops[1]), larger(tops[2], tops[3]));
     float peak = 0;
-    for (int l = 0; l < LANES; l++) peak = top[l] > peak ? top[l] : peak;
+    for (int l = 0; l < WIDE; l++) peak = top[l] > peak ? top[l] : peak;
     for (; i < n; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
     return peak;
 }
@@ -82,36 +84,36 @@ inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long la
 inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* data, float* logmel,
                     float* power) {
     emphasise(f, sound, first, last, data);
-    v8 spectrum[HALF + 1];
-    Complex8 z[POINTS];
+    wide spectrum[HALF + 1];
+    Complex z[POINTS];
     float least = f.floor / sound.scale / sound.scale;
-    v8 floor = splat(least > 1.17549435e-38f ? least : 1.17549435e-38f);
-    v8 back = splat(2 * logf(sound.scale));
-    for (long t = first; t < last; t += LANES) {
-        const float* rows[LANES];
-        float *log_rows[LANES], *power_rows[LANES];
-        const int left = last - t < LANES ? (int)(last - t) : LANES;
-        for (int l = 0; l < LANES; l++) {
+    wide floor = all<wide>(least > 1.17549435e-38f ? least : 1.17549435e-38f);
+    wide back = all<wide>(2 * logf(sound.scale));
+    for (long t = first; t < last; t += WIDE) {
+        const float* rows[WIDE];
+        float *log_rows[WIDE], *power_rows[WIDE];
+        const int left = last - t < WIDE ? (int)(last - t) : WIDE;
+        for (int l = 0; l < WIDE; l++) {
             const long frame = l < left ? t + l : last - 1;
             rows[l] = data + (frame - first) * f.hop;
             log_rows[l] = logmel + frame * f.n_mels, power_rows[l] = power + frame * f.n_mels;
         }
         power_spectrum(f.twiddles, rows, f.window, f.lo, f.hi, z, spectrum);
         const float* weight = f.bank;
-        for (int b = 0; b < f.n_mels; b += LANES) {
-            v8 logs[LANES], powers[LANES];
-            for (int j = 0; j < LANES; j++) {
-                const v8* bin = spectrum + f.first[b + j];
-                v8 a = splat(0.0f), c = splat(0.0f);
+        for (int b = 0; b < f.n_mels; b += 8) {
+            wide logs[8], powers[8];
+            for (int j = 0; j < 8; j++) {
+                const wide* bin = spectrum + f.first[b + j];
+                wide a = {}, c = {};
                 int n = f.count[b + j], i = 0;
                 for (; i + 2 <= n; i += 2) {
-                    a = fused(bin[i], splat(weight[i]), a);
-                    c = fused(bin[i + 1], splat(weight[i + 1]), c);
+                    a = fused(bin[i], all<wide>(weight[i]), a);
+                    c = fused(bin[i + 1], all<wide>(weight[i + 1]), c);
                 }
-                if (i < n) a = fused(bin[i], splat(weight[i]), a);
+                if (i < n) a = fused(bin[i], all<wide>(weight[i]), a);
                 weight += n;
                 powers[j] = a + c + floor;
-                logs[j] = log8(powers[j]) + back;
+                logs[j] = log_of(powers[j]) + back;
             }
             store_columns(logs, log_rows, b, left), store_columns(powers, power_rows, b, left);
         }

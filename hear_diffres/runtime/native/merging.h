@@ -36,7 +36,9 @@ inline void merge_bands(const Merging& m, int n_mels, long frames, const float* 
         for (int g = 0; g < group; g++) s += power[i * group + g];
         merged[i] = s / group + EPSILON;
     }
-    for (long i = 0; i < frames * m.bands; i += LANES) store(logs + i, log8(load(merged + i)));
+    in_vectors(frames * m.bands, [&](auto kind, long i) {
+        store_as(logs + i, log_of(load_as<decltype(kind)>(merged + i)));
+    });
 }
 
 // Importance of the frames of one block, `[n]`, from its log-mel `[n][bands]`. `h` and `mixed` hold n x width floats.
@@ -104,12 +106,13 @@ struct MergeScratch {
 
 inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, const float* largest, const float* code,
                     float* row) {
-    const v8 inverse = splat((float)(1.0 / m.keep)), shift = splat(f.shift), scale = splat(1.0f / f.scale);
-    for (int b = 0; b < m.bands; b += LANES) {
-        v8 average = (log8(load(mean + b) + EPSILON) + shift) * scale;
-        v8 most = (log8(load(largest + b) * inverse + EPSILON) + shift) * scale;
-        store_pixels(row + 3 + b * 3, average, most, load(code + b));
-    }
+    const float inverse = (float)(1.0 / m.keep), scale = 1.0f / f.scale;
+    in_vectors(m.bands, [&](auto kind, long b) {
+        typedef decltype(kind) V;
+        V average = (log_of(load_as<V>(mean + b) + EPSILON) + f.shift) * scale;
+        V most = (log_of(load_as<V>(largest + b) * inverse + EPSILON) + f.shift) * scale;
+        store_pixels(row + 3 + b * 3, average, most, load_as<V>(code + b));
+    });
 }
 
 inline void clear_borders(const Merging& m, float* row) {
@@ -123,11 +126,13 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
     float* row = out.data + (bin + 1) * pitch;
     logmel += start * m.bands, power += start * m.bands;
     if (m.keep == 1.0) {
+        const float scale = 1.0f / f.scale;
         for (long t = 0; t < n; t++, row += pitch) {
-            for (int b = 0; b < m.bands; b += LANES) {
-                v8 x = (load(logmel + t * m.bands + b) + f.shift) / f.scale;
-                store_pixels(row + 3 + b * 3, x, x, load(m.code + t * m.bands + b));
-            }
+            in_vectors(m.bands, [&](auto kind, long b) {
+                typedef decltype(kind) V;
+                V x = (load_as<V>(logmel + t * m.bands + b) + f.shift) * scale;
+                store_pixels(row + 3 + b * 3, x, x, load_as<V>(m.code + t * m.bands + b));
+            });
             clear_borders(m, row);
             out.weight[bin + t] = 1, out.times_ms[bin + t] = (float)((start + t) * m.frame_ms);
         }
@@ -144,13 +149,14 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
     double ended = 0;  // where the last bin ended, in frames
 
     auto add = [&](long t, float share) {
-        const v8 w = splat(share);
-        for (int b = 0; b < m.bands; b += LANES) {
-            v8 x = load(power + t * m.bands + b) * w;
-            store(mean + b, load(mean + b) + x);
-            store(largest + b, larger(load(largest + b), x));
-            store(code + b, fused(load(m.code + t * m.bands + b), w, load(code + b)));
-        }
+        in_vectors(m.bands, [&](auto kind, long b) {
+            typedef decltype(kind) V;
+            V x = load_as<V>(power + t * m.bands + b) * share;
+            store_as(mean + b, load_as<V>(mean + b) + x);
+            store_as(largest + b, larger(load_as<V>(largest + b), x));
+            V here = load_as<V>(m.code + t * m.bands + b);
+            store_as(code + b, fused(here, all<V>(share), load_as<V>(code + b)));
+        });
         mass += share, moment += share * t;
     };
     auto close = [&](long t) {  // the bin's right edge lies in frame t

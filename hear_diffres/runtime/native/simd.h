@@ -22,6 +22,7 @@ const int LANES = 8;
 // The widest vector there is, for loops over channels; channels come in eights, so the last vector may be half full.
 #ifdef HD_AVX512
 typedef float wide __attribute__((vector_size(64)));
+typedef int32_t wide_int __attribute__((vector_size(64)));
 #else
 typedef v8 wide;
 #endif
@@ -30,7 +31,18 @@ const int WIDE = sizeof(wide) / sizeof(float);
 inline v8 load(const float* p) { return *(const v8u*)p; }
 inline void store(float* p, v8 x) { *(v8u*)p = x; }
 inline v8 splat(float x) { return v8{x, x, x, x, x, x, x, x}; }
-inline i8 splat_int(int32_t x) { return i8{x, x, x, x, x, x, x, x}; }
+
+// The vector of whole numbers that is as wide as V.
+template <typename V>
+struct Whole {
+    typedef i8 type;
+};
+#ifdef HD_AVX512
+template <>
+struct Whole<wide> {
+    typedef wide_int type;
+};
+#endif
 
 // The same for either vector.
 template <typename V>
@@ -48,12 +60,18 @@ inline V all(float x) {
     return x - V{};
 }
 
+// `body(V{}, i)` for `n` numbers, a multiple of 8: as many as there are in the widest vectors V, the last may be a v8.
+template <typename F>
+inline void in_vectors(long n, F body) {
+    long i = 0;
+    for (; i + WIDE <= n; i += WIDE) body(wide{}, i);
+    if (i < n) body(v8{}, i);
+}
+
 #ifdef HD_AVX2
 inline v8 fused(v8 a, v8 b, v8 c) { return (v8)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 inline v8 larger(v8 a, v8 b) { return (v8)_mm256_max_ps((__m256)a, (__m256)b); }
 inline v8 smaller(v8 a, v8 b) { return (v8)_mm256_min_ps((__m256)a, (__m256)b); }
-inline v8 to_float(i8 x) { return (v8)_mm256_cvtepi32_ps((__m256i)x); }
-inline i8 to_int(v8 x) { return (i8)_mm256_cvttps_epi32((__m256)x); }
 #else
 #ifdef __ARM_NEON
 #include <arm_neon.h>
@@ -69,8 +87,6 @@ inline v8 fused(v8 a, v8 b, v8 c) { return a * b + c; }
 #endif
 inline v8 larger(v8 a, v8 b) { return a > b ? a : b; }
 inline v8 smaller(v8 a, v8 b) { return a < b ? a : b; }
-inline v8 to_float(i8 x) { return __builtin_convertvector(x, v8); }
-inline i8 to_int(v8 x) { return __builtin_convertvector(x, i8); }
 #endif
 
 #ifdef HD_AVX512
@@ -87,33 +103,40 @@ inline void store_half(float* p, wide x) { store(p, x); }
 inline float sum(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
 // Natural logarithm of normal positive numbers, to 1 unit in the last place or so. Polynomial: Cephes, logf (S. Moshier).
-inline v8 log8(v8 x) {
-    i8 bits = (i8)x;
-    i8 exponent = (bits >> 23) - 126;
-    v8 m = (v8)((bits & 0x007fffff) | 0x3f000000);  // in [0.5, 1)
-    i8 low = m < splat(0.707106781186547524f);      // -1 where true
-    m = m + (v8)((i8)m & low);
-    v8 e = to_float(exponent + low);
+template <typename V>
+inline V log_of(V x) {
+    typedef typename Whole<V>::type I;
+    I bits = (I)x;
+    I exponent = (bits >> 23) - 126;
+    V m = (V)((bits & 0x007fffff) | 0x3f000000);   // in [0.5, 1)
+    I low = m < all<V>(0.707106781186547524f);     // -1 where true
+    m = m + (V)((I)m & low);
+    V e = __builtin_convertvector(exponent + low, V);
     m = m - 1.0f;
-    v8 z = m * m;
-    v8 y = splat(7.0376836292e-2f);
-    y = fused(y, m, splat(-1.1514610310e-1f));
-    y = fused(y, m, splat(1.1676998740e-1f));
-    y = fused(y, m, splat(-1.2420140846e-1f));
-    y = fused(y, m, splat(1.4249322787e-1f));
-    y = fused(y, m, splat(-1.6668057665e-1f));
-    y = fused(y, m, splat(2.0000714765e-1f));
-    y = fused(y, m, splat(-2.4999993993e-1f));
-    y = fused(y, m, splat(3.3333331174e-1f));
+    V z = m * m;
+    V y = all<V>(7.0376836292e-2f);
+    y = fused(y, m, all<V>(-1.1514610310e-1f));
+    y = fused(y, m, all<V>(1.1676998740e-1f));
+    y = fused(y, m, all<V>(-1.2420140846e-1f));
+    y = fused(y, m, all<V>(1.4249322787e-1f));
+    y = fused(y, m, all<V>(-1.6668057665e-1f));
+    y = fused(y, m, all<V>(2.0000714765e-1f));
+    y = fused(y, m, all<V>(-2.4999993993e-1f));
+    y = fused(y, m, all<V>(3.3333331174e-1f));
     y = y * m * z;
-    y = fused(e, splat(-2.12194440e-4f), y);
-    y = fused(z, splat(-0.5f), y);
-    return fused(e, splat(0.693359375f), m + y);
+    y = fused(e, all<V>(-2.12194440e-4f), y);
+    y = fused(z, all<V>(-0.5f), y);
+    return fused(e, all<V>(0.693359375f), m + y);
 }
 
-// Four by four numbers at a time, rows to columns.
-inline void transpose4(v8 r[4]) {
-#ifdef HD_AVX2
+// Four by four numbers at a time, rows to columns, in every quarter (every half of a v8).
+inline void transpose4(wide r[4]) {
+#if defined(HD_AVX512)
+    __m512 a = _mm512_unpacklo_ps((__m512)r[0], (__m512)r[1]), b = _mm512_unpackhi_ps((__m512)r[0], (__m512)r[1]);
+    __m512 c = _mm512_unpacklo_ps((__m512)r[2], (__m512)r[3]), d = _mm512_unpackhi_ps((__m512)r[2], (__m512)r[3]);
+    r[0] = (wide)_mm512_shuffle_ps(a, c, 0x44), r[1] = (wide)_mm512_shuffle_ps(a, c, 0xee);
+    r[2] = (wide)_mm512_shuffle_ps(b, d, 0x44), r[3] = (wide)_mm512_shuffle_ps(b, d, 0xee);
+#elif defined(HD_AVX2)
     __m256 a = _mm256_unpacklo_ps((__m256)r[0], (__m256)r[1]), b = _mm256_unpackhi_ps((__m256)r[0], (__m256)r[1]);
     __m256 c = _mm256_unpacklo_ps((__m256)r[2], (__m256)r[3]), d = _mm256_unpackhi_ps((__m256)r[2], (__m256)r[3]);
     r[0] = (v8)_mm256_shuffle_ps(a, c, 0x44), r[1] = (v8)_mm256_shuffle_ps(a, c, 0xee);
@@ -127,33 +150,41 @@ inline void transpose4(v8 r[4]) {
 #endif
 }
 
-// Eight numbers of each of eight rows, a row per lane.
-inline void load_columns(const float* const rows[8], long at, v8 out[8]) {
-    for (int half = 0; half < 8; half += 4) {
-        for (int i = 0; i < 4; i++) {
-            const float *low = rows[i] + at + half, *high = rows[i + 4] + at + half;
-#ifdef HD_AVX2
-            out[half + i] = (v8)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
+// Four numbers of each of four rows that lie `4` apart.
+inline wide load_quarters(const float* const* rows, long at) {
+#if defined(HD_AVX512)
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(rows[0] + at));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(rows[4] + at), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(rows[8] + at), 2);
+    return (wide)_mm512_insertf32x4(x, _mm_loadu_ps(rows[12] + at), 3);
+#elif defined(HD_AVX2)
+    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at));
+    return (v8)_mm256_insertf128_ps(x, _mm_loadu_ps(rows[4] + at), 1);
 #else
-            memcpy(&out[half + i], low, 16), memcpy((char*)&out[half + i] + 16, high, 16);
+    v8 x;
+    memcpy(&x, rows[0] + at, 16), memcpy((char*)&x + 16, rows[4] + at, 16);
+    return x;
 #endif
-        }
+}
+
+// Eight numbers of each of as many rows as a vector has lanes, a row per lane.
+inline void load_columns(const float* const rows[WIDE], long at, wide out[8]) {
+    for (int half = 0; half < 8; half += 4) {
+        for (int i = 0; i < 4; i++) out[half + i] = load_quarters(rows + i, at + half);
         transpose4(out + half);
     }
 }
 
 // The way back: eight numbers to each of the first `n` rows. Destroys `in`.
-inline void store_columns(v8 in[8], float* const rows[8], long at, int n) {
+inline void store_columns(wide in[8], float* const rows[WIDE], long at, int n) {
     transpose4(in), transpose4(in + 4);
     for (int i = 0; i < 4; i++)
-        for (int half = 0; half < 8; half += 4) {
-            const char* both = (const char*)&in[half + i];
-            if (i < n) memcpy(rows[i] + at + half, both, 16);
-            if (i + 4 < n) memcpy(rows[i + 4] + at + half, both + 16, 16);
-        }
+        for (int half = 0; half < 8; half += 4)
+            for (int part = 0; part < WIDE / 4; part++)
+                if (i + 4 * part < n) memcpy(rows[i + 4 * part] + at + half, (const char*)&in[half + i] + 16 * part, 16);
 }
 
-// Eight pixels of three channels each.
+// Pixels of three channels each.
 inline void store_pixels(float* to, v8 a, v8 b, v8 c) {
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -170,6 +201,14 @@ inline void store_pixels(float* to, v8 a, v8 b, v8 c) {
     for (int l = 0; l < LANES; l++) to[3 * l] = a[l], to[3 * l + 1] = b[l], to[3 * l + 2] = c[l];
 #endif
 }
+
+#ifdef HD_AVX512
+inline void store_pixels(float* to, wide a, wide b, wide c) {
+    v8 x[2], y[2], z[2];
+    memcpy(x, &a, sizeof a), memcpy(y, &b, sizeof b), memcpy(z, &c, sizeof c);
+    for (int i = 0; i < 2; i++) store_pixels(to + 24 * i, x[i], y[i], z[i]);
+}
+#endif
 
 enum Act { NONE = 0, RELU = 1, HARDSWISH = 2 };
 
