@@ -53,15 +53,17 @@ inline void importance(const Merging& m, const float* logmel, long n, float* h, 
     for (int layer = 0; layer < 2; layer++) {
         int step = layer ? 4 : 1;
         const float* taps = m.taps + layer * 5 * w;
-        for (long t = 0; t < n; t++)
-            for (int c = 0; c < w; c += LANES) {
-                v8 s = splat(0.0f);
-                for (int k = 0; k < 5; k++) {
-                    long near = t + (k - 2) * step;
-                    if (near >= 0 && near < n) s = fused(load(h + near * w + c), load(taps + k * w + c), s);
-                }
-                store(mixed + t * w + c, s);
-            }
+        for (long t = 0; t < n; t++) {
+            const long before = t / step, after = (n - 1 - t) / step;  // taps that there are frames for
+            const int from = before < 2 ? 2 - (int)before : 0, to = after < 2 ? 2 + (int)after : 4;
+            in_vectors(w, [&](auto kind, long c) {
+                typedef decltype(kind) V;
+                V s = {};
+                for (int k = from; k <= to; k++)
+                    s = fused(load_as<V>(h + (t + (k - 2) * step) * w + c), load_as<V>(taps + k * w + c), s);
+                store_as(mixed + t * w + c, s);
+            });
+        }
         gemm(between, n, w, m.mix[layer].packed, hidden, w, HARDSWISH, {m.mix[layer].bias, h});
     }
     for (long t = 0; t < n; t++) {
@@ -78,8 +80,15 @@ static int descending(const void* a, const void* b) {
 
 // Importances to scores that sum to `bins`, none above 1: compression/scores.py. `ranked` holds 2 n numbers.
 inline void water_filling(const float* p, long n, long bins, double* ranked, double* score) {
-    double* rest = ranked + n;
-    for (long t = 0; t < n; t++) score[t] = ranked[t] = p[t] > LEAST_IMPORTANCE ? p[t] : LEAST_IMPORTANCE;
+    double *rest = ranked + n, most = 0, all = 0;
+    for (long t = 0; t < n; t++) {
+        score[t] = ranked[t] = p[t] > LEAST_IMPORTANCE ? p[t] : LEAST_IMPORTANCE;
+        most = score[t] > most ? score[t] : most, all += score[t];
+    }
+    if (bins * most < all) {  // none is capped, as for nearly every block
+        for (long t = 0; t < n; t++) score[t] *= bins / all;
+        return;
+    }
     qsort(ranked, n, sizeof(double), descending);
     double tail = 0;
     for (long t = n; t-- > 0;) rest[t] = tail += ranked[t];
