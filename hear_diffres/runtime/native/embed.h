@@ -1,5 +1,7 @@
 // One chunk of one sound: samples to a scene embedding, or to embeddings around given times.
 #pragma once
+#include <time.h>
+
 #include "mobilenet.h"
 #include "pool.h"
 
@@ -21,6 +23,12 @@ struct Arena {
     }
 };
 
+inline double seconds() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + 1e-9 * now.tv_nsec;
+}
+
 struct Workspace {
     Arena shared, own[HD_MAX_THREADS];
 };
@@ -32,6 +40,29 @@ struct Sequence {  // a tap over time
     const float* weight = 0;
 };
 
+// Weighted mean over time of `[steps][channels]`, channels in eights; four steps at a time, since `out` is read and
+// written for each.
+inline void time_mean(const Sequence& s, float* out) {
+    memset(out, 0, s.channels * sizeof(float));
+    float total = 0;
+    for (long t = 0; t < s.steps; t += 4) {
+        float w[4];
+        const float* rows[4];
+        for (int i = 0; i < 4; i++) {
+            const long at = t + i < s.steps ? t + i : t;
+            w[i] = t + i >= s.steps ? 0.0f : s.weight ? s.weight[at] : 1.0f;
+            rows[i] = s.data + at * s.channels, total += w[i];
+        }
+        for (int c = 0; c < s.channels; c += LANES) {
+            v8 sum = load(out + c);
+            for (int i = 0; i < 4; i++) sum = fused(load(rows[i] + c), splat(w[i]), sum);
+            store(out + c, sum);
+        }
+    }
+    total = total > 1e-6f ? total : 1e-6f;
+    for (int c = 0; c < s.channels; c++) out[c] /= total;
+}
+
 struct Call {
     const Model& m;
     Workspace& space;
@@ -39,8 +70,10 @@ struct Call {
     int threads;
     long frames;
     float *logmel, *power, *logs, *merged;  // the last two: of merged bands, or the first two again
-    Picture picture;
+    Bins bins;
+    double* merging;  // seconds that each thread spends on DiffRes, or null
     Sequence taps[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
+    Sequence mels;  // means of the log-mel over FRAMES frames each, where a scene is asked for
 
     template <typename F>
     void parallel(long tasks, F body) {
@@ -56,7 +89,8 @@ struct Call {
 inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
     long total = samples + 2 + frames * (2L * m.front.n_mels + 2 * m.merging.bands);
-    total += (bins + 3) * picture_pitch(m.merging) + 8 * bins;
+    total += (frames / FRAMES + 1) * (m.front.n_mels + 1) + 32;
+    total += 3 * (frames / m.merging.block_frames + 2) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
     total += steps * width * m.stem.channels + steps * m.stem.channels;
     for (int i = 0; i < m.n_blocks; i++) {
@@ -80,6 +114,7 @@ inline long own_scratch(const Block& b) {
 inline long own_floats(const Model& m) {
     const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
     long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
+    most += (bins_of(m.merging, block) + 2) * picture_pitch(m.merging);
     const long signal = signal_length(m.front, FRAMES) + 64;
     most = signal > most ? signal : most;
     int w = (m.merging.bands + 1) / 2;
@@ -103,7 +138,7 @@ inline MergeScratch merge_scratch(const Merging& m, Arena& arena) {
     return s;
 }
 
-inline void run_picture(Call& call, const float* audio, long n, bool at_start) {
+inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, bool scene) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
     const long frames = call.frames;
@@ -112,33 +147,90 @@ inline void run_picture(Call& call, const float* audio, long n, bool at_start) {
     call.power = call.merged = arena.take(frames * m.front.n_mels);
     const bool merge = m.merging.bands != m.front.n_mels;
     if (merge) call.logs = arena.take(frames * m.merging.bands), call.merged = arena.take(frames * m.merging.bands);
-    call.parallel((frames + FRAMES - 1) / FRAMES, [&](long task, int thread) {
+    const long pieces = (frames + FRAMES - 1) / FRAMES;
+    float *means = arena.take(pieces * m.front.n_mels), *counts = arena.take(pieces);
+    call.mels.data = means, call.mels.steps = pieces, call.mels.channels = m.front.n_mels, call.mels.weight = counts;
+    call.parallel(pieces, [&](long task, int thread) {
         Arena& own = call.space.own[thread];
         own.used = 0;
         long first = task * FRAMES, last = first + FRAMES < frames ? first + FRAMES : frames;
         float* data = own.take(signal_length(m.front, FRAMES));
         log_mel(m.front, sound, first, last, data, call.logmel, call.power);
+        if (scene && m.wants(MELS)) {  // now that it is in the cache
+            Sequence piece;
+            piece.data = call.logmel + first * m.front.n_mels, piece.steps = last - first;
+            piece.channels = m.front.n_mels;
+            time_mean(piece, means + task * m.front.n_mels);
+            counts[task] = (float)(last - first);
+        }
         if (merge)
             merge_bands(m.merging, m.front.n_mels, last - first, call.power + first * m.front.n_mels,
                         call.logs + first * m.merging.bands, call.merged + first * m.merging.bands);
     });
 }
 
-inline void run_merging(Call& call) {
-    const Merging& m = call.m.merging;
+// Rows of the picture for steps of the first layer that blocks meet in: three for each block's last, of which every block
+// puts down its own. Where a block has a single bin, its neighbours meet in one step.
+struct Seams {
+    float* rows;
+    long pitch;
+
+    float* of(long block, long row) const { return rows + (3 * block + row) * pitch; }
+};
+
+// DiffRes and the first layer, block by block, so that the picture between them stays in the cache.
+inline Map run_stem_on_bins(Call& call) {
+    const Model& m = call.m;
+    const Merging& merging = m.merging;
     Arena& arena = call.space.shared;
-    Picture& p = call.picture;
-    const long pitch = picture_pitch(m), size = m.block_frames, blocks = (call.frames + size - 1) / size;
-    p.bins = total_bins(m, call.frames);
-    p.data = arena.take((p.bins + 2 + p.bins % 2) * pitch);
-    p.weight = arena.take(p.bins), p.times_ms = (double*)arena.take(2 * p.bins);
-    memset(p.data, 0, pitch * sizeof(float));
-    memset(p.data + (p.bins + 1) * pitch, 0, (1 + p.bins % 2) * pitch * sizeof(float));
+    Bins& bins = call.bins;
+    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = (call.frames + size - 1) / size;
+    const long full = bins_of(merging, size);
+    bins.count = total_bins(merging, call.frames);
+    bins.weight = arena.take(bins.count), bins.times_ms = (double*)arena.take(2 * bins.count);
+    const Seams seams = {arena.take(3 * blocks * pitch), pitch};
+    memset(seams.rows, 0, 3 * blocks * pitch * sizeof(float));
+    const long steps = half_up(bins.count);
+    const Map out = {arena.take(steps * half_up(merging.bands) * m.stem.channels), steps, (int)half_up(merging.bands),
+                     m.stem.channels};
+    // Step t takes bins 2 t - 1 to 2 t + 1. The one in which a block meets the next, and the first block of those that do.
+    auto seam = [&](long block) { return (block + 1) * full / 2; };
+    auto owner = [&](long block) {
+        while (block > 0 && seam(block - 1) == seam(block)) block--;
+        return block;
+    };
     call.parallel(blocks, [&](long block, int thread) {
-        MergeScratch s = merge_scratch(m, call.space.own[thread]);
-        long start = block * size, n = start + size < call.frames ? size : call.frames - start;
-        merge_block(m, call.m.front, call.logs, call.merged, start, n, block * bins_of(m, size), s, p);
+        const double begun = call.merging ? seconds() : 0;
+        Arena& own = call.space.own[thread];
+        MergeScratch s = merge_scratch(merging, own);
+        const long start = block * size, n = start + size < call.frames ? size : call.frames - start;
+        const long first = block * full, end = first + bins_of(merging, n);
+        float* rows = own.take((end - first + 2) * pitch);  // a row before and one after: zeros at the ends of the sound
+        memset(rows, 0, pitch * sizeof(float));
+        memset(rows + (end - first + 1) * pitch, 0, pitch * sizeof(float));
+        merge_block(merging, m.front, call.logs, call.merged, start, n, first, s, rows + pitch, bins);
+        if (call.merging) call.merging[thread] += seconds() - begun;
+        auto row = [&](long bin) { return rows + (bin - first + 1) * pitch; };
+        auto put_down = [&](long other) {
+            const long t = seam(other);
+            for (int i = 0; i < 3; i++)
+                if (const long bin = 2 * t - 1 + i; bin >= first && bin < end)
+                    memcpy(seams.of(owner(other), i), row(bin), pitch * sizeof(float));
+        };
+        if (block > 0) put_down(block - 1);
+        if (block + 1 < blocks) put_down(block);
+        const long t0 = block > 0 ? seam(block - 1) + 1 : 0, t1 = block + 1 < blocks ? seam(block) : steps;
+        for (long t = t0; t < t1; t++) {
+            const float* near[3] = {row(2 * t - 1), row(2 * t), row(2 * t + 1)};
+            run_stem(m.stem, near, out.width, out.row(t));
+        }
     });
+    for (long block = 0; block + 1 < blocks; block++)
+        if (owner(block) == block) {
+            const float* near[3] = {seams.of(block, 0), seams.of(block, 1), seams.of(block, 2)};
+            run_stem(m.stem, near, out.width, out.row(seam(block)));
+        }
+    return out;
 }
 
 inline void keep_tap(Call& call, Sequence& tap, const Map& map, int stride, const float* weight) {
@@ -239,14 +331,11 @@ inline const float* copy_weight(Call& call, const float* weight, long n) {
 inline void run_backbone(Call& call) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
-    long steps = half_up(call.picture.bins);
-    int width = half_up(m.merging.bands), stride = 2;
-    float* weight = (float*)copy_weight(call, call.picture.weight, call.picture.bins);
-    halve_weights(weight, call.picture.bins);
-    Map x = {arena.take(steps * width * m.stem.channels), steps, width, m.stem.channels};
-    call.parallel((steps + 15) / 16, [&](long task, int) {
-        run_stem(m.stem, m.merging, call.picture, x, task * 16, task * 16 + 16 < steps ? task * 16 + 16 : steps);
-    });
+    Map x = run_stem_on_bins(call);
+    long steps = x.steps;
+    int width = x.width, stride = 2;
+    float* weight = (float*)copy_weight(call, call.bins.weight, call.bins.count);
+    halve_weights(weight, call.bins.count);
     if (m.wants(BLOCK)) keep_tap(call, call.taps[0], x, stride, copy_weight(call, weight, steps));
     for (int i = 1; i <= m.last_needed; i++) {
         const Block& b = m.blocks[i - 1];

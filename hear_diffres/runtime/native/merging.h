@@ -6,11 +6,10 @@ namespace {
 
 const float EPSILON = 1e-12f, LEAST_IMPORTANCE = 1e-4f;
 
-// What the backbone sees, channels last: `bins` rows of (bands + 2) pixels of 3 channels, borders 0, a row of zeros
-// before the first and after the last.
-struct Picture {
-    float* data;
-    long bins;
+// What the backbone sees is a picture, channels last: a row per bin, of (bands + 2) pixels of 3 channels, borders 0. It is
+// made block by block and goes into the first layer at once; this is what stays of its bins.
+struct Bins {
+    long count;
     float* weight;     // frames in each bin
     double* times_ms;  // centres of the bins
 };
@@ -128,11 +127,10 @@ inline void clear_borders(const Merging& m, float* row) {
     for (int c = 0; c < 3; c++) row[c] = row[(m.bands + 1) * 3 + c] = 0;
 }
 
-// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on.
+// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on and rows of the picture.
 inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, long start, long n,
-                        long bin, const MergeScratch& s, Picture& out) {
+                        long bin, const MergeScratch& s, float* row, Bins& out) {
     const long pitch = picture_pitch(m), bins = bins_of(m, n);
-    float* row = out.data + (bin + 1) * pitch;
     logmel += start * m.bands, power += start * m.bands;
     if (m.keep == 1.0) {
         const float scale = 1.0f / f.scale;

@@ -90,19 +90,16 @@ inline void stem_tile(const Taps& s, const float* const rows[3], float* out) {
     if (c < s.channels) stem_columns<v8, N>(s, rows, c, out);
 }
 
-inline void run_stem(const Taps& s, const Merging& m, const Picture& in, const Map& out, long t0, long t1) {
-    const long pitch = picture_pitch(m);
-    for (long t = t0; t < t1; t++) {
-        const float* top = in.data + 2 * t * pitch;  // the row of zeros before the first stands at 0
-        int w = 0;
-        for (; w + 4 <= out.width; w += 4) {
-            const float* rows[3] = {top + w * 6, top + pitch + w * 6, top + 2 * pitch + w * 6};
-            stem_tile<4>(s, rows, out.row(t) + (long)w * s.channels);
-        }
-        for (; w < out.width; w++) {
-            const float* rows[3] = {top + w * 6, top + pitch + w * 6, top + 2 * pitch + w * 6};
-            stem_tile<1>(s, rows, out.row(t) + (long)w * s.channels);
-        }
+// One step of time, from its three rows of the picture.
+inline void run_stem(const Taps& s, const float* const rows[3], int width, float* out) {
+    int w = 0;
+    for (; w + 4 <= width; w += 4) {
+        const float* here[3] = {rows[0] + w * 6, rows[1] + w * 6, rows[2] + w * 6};
+        stem_tile<4>(s, here, out + (long)w * s.channels);
+    }
+    for (; w < width; w++) {
+        const float* here[3] = {rows[0] + w * 6, rows[1] + w * 6, rows[2] + w * 6};
+        stem_tile<1>(s, here, out + (long)w * s.channels);
     }
 }
 

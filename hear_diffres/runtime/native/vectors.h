@@ -1,33 +1,8 @@
 // Taps to vectors: means over time, or over a window around each of given times (hear_diffres/timing.py).
 #pragma once
-#include <time.h>
-
 #include "embed.h"
 
 namespace {
-
-// Weighted mean over time of `[steps][channels]`, channels in eights; four steps at a time, since `out` is read and
-// written for each.
-inline void time_mean(const Sequence& s, float* out) {
-    memset(out, 0, s.channels * sizeof(float));
-    float total = 0;
-    for (long t = 0; t < s.steps; t += 4) {
-        float w[4];
-        const float* rows[4];
-        for (int i = 0; i < 4; i++) {
-            const long at = t + i < s.steps ? t + i : t;
-            w[i] = t + i >= s.steps ? 0.0f : s.weight ? s.weight[at] : 1.0f;
-            rows[i] = s.data + at * s.channels, total += w[i];
-        }
-        for (int c = 0; c < s.channels; c += LANES) {
-            v8 sum = load(out + c);
-            for (int i = 0; i < 4; i++) sum = fused(load(rows[i] + c), splat(w[i]), sum);
-            store(out + c, sum);
-        }
-    }
-    total = total > 1e-6f ? total : 1e-6f;
-    for (int c = 0; c < s.channels; c++) out[c] /= total;
-}
 
 // Mean of the linear interpolant of knots at times `at(k)`, constant beyond them, over `width` around `centre`.
 template <typename At>
@@ -106,16 +81,10 @@ inline void write_times(Call& call, int threads, const float* grid, long n_grid,
                     mean_around(s, [&](long k) { return (double)(float)(k * m.merging.frame_ms); }, grid[g], hop_ms,
                                 sums, to);
                 else
-                    mean_around(s, [&](long k) { return call.picture.times_ms[k * s.stride]; }, grid[g], hop_ms, sums,
+                    mean_around(s, [&](long k) { return call.bins.times_ms[k * s.stride]; }, grid[g], hop_ms, sums,
                                 to);
             });
     });
-}
-
-inline double seconds() {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
 // Unless null: `scene` [size], and `times` [n_grid][size] around the milliseconds of `grid` from the first frame. `stages`,
@@ -130,20 +99,25 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
         if (!space.own[i].data) return false;
     }
     if (!space.shared.data) return false;
-    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, {}, {}, {}};
-    double marks[5] = {seconds()};
+    double merging[HD_MAX_THREADS] = {};
+    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}};
+    double marks[4] = {seconds()};
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
-    run_picture(call, audio, n, at_start);
+    run_log_mel(call, audio, n, at_start, scene != 0);
     mark(1);
-    if (m.last_needed >= 0) run_merging(call);
-    mark(2);
     if (m.last_needed >= 0) run_backbone(call);
-    mark(3);
+    mark(2);
     if (scene)
-        write_vector(call, space.shared.take(vector), scene, [](const Sequence& s, float* to) { time_mean(s, to); });
+        write_vector(call, space.shared.take(vector), scene,
+                     [&](const Sequence& s, float* to) { time_mean(s.stride == 0 ? call.mels : s, to); });
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
-    mark(4);
-    for (int i = 0; stages && i < 4; i++) stages[i] = marks[i + 1] - marks[i];
+    mark(3);
+    if (stages) {
+        double diffres = 0;  // in the midst of the backbone
+        for (int i = 0; i < threads; i++) diffres += merging[i] / threads;
+        stages[0] = marks[1] - marks[0], stages[1] = diffres;
+        stages[2] = marks[2] - marks[1] - diffres, stages[3] = marks[3] - marks[2];
+    }
     return true;
 }
 
