@@ -169,8 +169,8 @@ inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, b
     });
 }
 
-// Rows of the picture for steps of the first layer that blocks meet in: three for each block's last, of which every block
-// puts down its own. Where a block has a single bin, its neighbours meet in one step.
+// Rows of the picture for steps of the first layer that blocks meet in: three for each block's last, of which every
+// block puts down its own. Where a block has a single bin, its neighbours meet in one step.
 struct Seams {
     float* rows;
     long pitch;
@@ -193,7 +193,8 @@ inline Map run_stem_on_bins(Call& call) {
     const long steps = half_up(bins.count);
     const Map out = {arena.take(steps * half_up(merging.bands) * m.stem.channels), steps, (int)half_up(merging.bands),
                      m.stem.channels};
-    // Step t takes bins 2 t - 1 to 2 t + 1. The one in which a block meets the next, and the first block of those that do.
+    // Step t takes bins 2 t - 1 to 2 t + 1. The one in which a block meets the next, and the first block of those that
+    // do.
     auto seam = [&](long block) { return (block + 1) * full / 2; };
     auto owner = [&](long block) {
         while (block > 0 && seam(block - 1) == seam(block)) block--;
