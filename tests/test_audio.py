@@ -40,11 +40,12 @@ def test_formats_and_channels(tmp_path, suffix, channels):
 def test_blocks_on_end_equal_one_piece(tmp_path, rate):
     noise = np.random.default_rng(0).standard_normal(rate * 3).astype(np.float32) * 0.1
     path = write(tmp_path / "a.wav", noise, rate, subtype="FLOAT")
-    blocks = np.concatenate(list(read_blocks(path, block_seconds=0.37)))
     whole = noise if rate == 32_000 else soxr.resample(noise, rate, 32_000)
-    assert abs(len(blocks) - len(whole)) <= 1
-    n = min(len(blocks), len(whole))
-    assert np.abs(blocks[:n] - whole[:n]).max() < 1e-4
+    for block_seconds in (0.37, 2.4, 10.0):  # less than is resampled at once, more, and the whole file
+        blocks = np.concatenate(list(read_blocks(path, block_seconds=block_seconds)))
+        assert abs(len(blocks) - len(whole)) <= 1
+        n = min(len(blocks), len(whole))
+        assert np.abs(blocks[:n] - whole[:n]).max() < 1e-4
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8", "FLOAT"])

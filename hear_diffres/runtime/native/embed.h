@@ -73,7 +73,7 @@ struct Call {
     Bins bins;
     double* merging;  // seconds that each thread spends on DiffRes, or null
     Sequence taps[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
-    Sequence mels;  // means of the log-mel over FRAMES frames each, where a scene is asked for
+    Sequence mels = {};  // means of the log-mel over FRAMES frames each, where a scene is asked for
 
     template <typename F>
     void parallel(long tasks, F body) {
@@ -115,8 +115,8 @@ inline long own_floats(const Model& m) {
     const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
     long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
     most += (bins_of(m.merging, block) + 2) * picture_pitch(m.merging);
-    const long signal = signal_length(m.front, FRAMES) + 64;
-    most = signal > most ? signal : most;
+    const long picture = log_mel_floats(m.front) + 64;
+    most = picture > most ? picture : most;
     int w = (m.merging.bands + 1) / 2;
     for (int i = 0; i < m.n_blocks; i++) {
         const long rows = stretch_of(m.blocks[i], w);
@@ -154,8 +154,8 @@ inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, b
         Arena& own = call.space.own[thread];
         own.used = 0;
         long first = task * FRAMES, last = first + FRAMES < frames ? first + FRAMES : frames;
-        float* data = own.take(signal_length(m.front, FRAMES));
-        log_mel(m.front, sound, first, last, data, call.logmel, call.power);
+        float* scratch = own.take(log_mel_floats(m.front));
+        log_mel(m.front, sound, first, last, scratch, call.logmel, call.power);
         if (scene && m.wants(MELS)) {  // now that it is in the cache
             Sequence piece;
             piece.data = call.logmel + first * m.front.n_mels, piece.steps = last - first;
@@ -206,7 +206,7 @@ inline Map run_stem_on_bins(Call& call) {
         MergeScratch s = merge_scratch(merging, own);
         const long start = block * size, n = start + size < call.frames ? size : call.frames - start;
         const long first = block * full, end = first + bins_of(merging, n);
-        float* rows = own.take((end - first + 2) * pitch);  // a row before and one after: zeros at the ends of the sound
+        float* rows = own.take((end - first + 2) * pitch);  // one before and one after: zeros at the ends of the sound
         memset(rows, 0, pitch * sizeof(float));
         memset(rows + (end - first + 1) * pitch, 0, pitch * sizeof(float));
         merge_block(merging, m.front, call.logs, call.merged, start, n, first, s, rows + pitch, bins);

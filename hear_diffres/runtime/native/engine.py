@@ -124,8 +124,8 @@ def _library() -> ctypes.CDLL:
     if not found:
         raise ImportError("the engine is not compiled: install the package where there is a C++ compiler")
     library = ctypes.CDLL(str(found[0]))
-    # Addresses as numbers: ctypes makes cycles of typed pointers, and Python then looks through all of torch for them, a
-    # quarter of a millisecond per call.
+    # Addresses as numbers: ctypes makes cycles of typed pointers, and Python then looks through all of torch for them,
+    # a quarter of a millisecond per call.
     handle = ints = reals = doubles = ctypes.c_void_p
     long, number, double = ctypes.c_long, ctypes.c_int, ctypes.c_double
     library.hd_open.argtypes = [ints, long, reals, long, number, ctypes.c_char_p]
@@ -271,8 +271,8 @@ class NativeEngine:
         places = np.ascontiguousarray([] if grid is None else grid, np.float32)
         times = np.empty((len(places), self.size), np.float32)
         failed = self._library.hd_embed(
-            self._handle, audio.ctypes.data, audio.size, int(at_start), n_frames, places.ctypes.data, len(places), hop_ms,
-            None if scene is None else scene.ctypes.data, times.ctypes.data if len(places) else None,
+            self._handle, audio.ctypes.data, audio.size, int(at_start), n_frames, places.ctypes.data, len(places),
+            hop_ms, None if scene is None else scene.ctypes.data, times.ctypes.data if len(places) else None,
             None if stages is None else stages.ctypes.data,
         )  # fmt: skip
         if failed:

@@ -1,7 +1,7 @@
-// Power spectra of as many real frames of 1024 samples as a vector has lanes, a frame per lane: a complex FFT of 512 points in three
-// passes of radix 8 (decimation in frequency), then the usual split of a real signal's even and odd samples. The points
-// are more than the first cache holds, so each is written once and read once: the first pass takes them from the
-// frames, the other two and the split from one or two blocks of 64.
+// Power spectra of as many real frames of 1024 samples as a vector has lanes, a frame per lane: a complex FFT of 512
+// points in three passes of radix 8 (decimation in frequency), then the usual split of a real signal's even and odd
+// samples. The points are more than the first cache holds, so each is written once and read once: the first pass takes
+// them from the frames, the other two and the split from one or two blocks of 64.
 #pragma once
 #include "simd.h"
 
@@ -63,8 +63,8 @@ inline void butterfly8(const Complex* x, int step, Complex* out, int stride, con
 }
 
 // Four points of each of the eight blocks from samples 2 j ... 2 j + 7 of the frames and those 128, 256 ... further.
-inline void first_pass(const Twiddles& w, const float* const frames[WIDE], const float* window, int lo, int hi, int j,
-                       Complex* z) {
+inline void first_pass(const Twiddles& w, const float* const frames[WIDE], const float* window, int lo, int hi,
+                       int j, Complex* z) {
     Complex x[4][8];
     for (int i = 0; i < 8; i++) {
         const int at = 2 * (j + 64 * i);

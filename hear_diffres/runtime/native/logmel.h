@@ -41,6 +41,11 @@ inline float peak_of(const float* x, long n) {
 // Samples under `n_frames` frames.
 inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames - 1) * f.hop + FFT_SIZE; }
 
+// Floats that `log_mel` works in: spectrum, points and samples. No place for them on the stack, which is small in
+// threads of some C libraries.
+const long SPECTRUM_FLOATS = (HALF + 1) * WIDE, POINTS_FLOATS = 2 * POINTS * WIDE;
+inline long log_mel_floats(const FrontEnd& f) { return SPECTRUM_FLOATS + POINTS_FLOATS + signal_length(f, FRAMES); }
+
 // `scaled` holds n + 2 samples.
 inline Sound sound_of(const FrontEnd& f, const float* audio, long n, bool at_start, float* scaled) {
     Sound sound = {audio, n, at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, 1.0f};
@@ -80,12 +85,14 @@ inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long la
     for (long i = inner1 > start ? inner1 : start; i < end; i++) outside(i);
 }
 
-// Frames [first, last) of a sound; log-mel [frame][n_mels], and its power beside it. `data` holds the emphasised samples.
-inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* data, float* logmel,
+// Frames [first, last) of a sound, at most FRAMES; log-mel [frame][n_mels], and its power beside it. `scratch` is
+// aligned to the widest vectors.
+inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* scratch, float* logmel,
                     float* power) {
+    wide* spectrum = (wide*)scratch;
+    Complex* z = (Complex*)(scratch + SPECTRUM_FLOATS);
+    float* data = scratch + SPECTRUM_FLOATS + POINTS_FLOATS;
     emphasise(f, sound, first, last, data);
-    wide spectrum[HALF + 1];
-    Complex z[POINTS];
     float least = f.floor / sound.scale / sound.scale;
     wide floor = all<wide>(least > 1.17549435e-38f ? least : 1.17549435e-38f);
     wide back = all<wide>(2 * logf(sound.scale));

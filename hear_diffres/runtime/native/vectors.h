@@ -113,8 +113,9 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(3);
     if (stages) {
-        double diffres = 0;  // in the midst of the backbone
-        for (int i = 0; i < threads; i++) diffres += merging[i] / threads;
+        const long blocks = (frames + m.merging.block_frames - 1) / m.merging.block_frames;
+        double diffres = 0;  // in the midst of the backbone, each thread some of the blocks
+        for (int i = 0; i < threads; i++) diffres += merging[i] / (blocks < threads ? blocks : threads);
         stages[0] = marks[1] - marks[0], stages[1] = diffres;
         stages[2] = marks[2] - marks[1] - diffres, stages[3] = marks[3] - marks[2];
     }
