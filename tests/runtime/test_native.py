@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_threads_and_processors_change_nothing_but_rounding():
     assert NativeEngine(program, 1, "generic").variant == "generic"
     with pytest.raises(ValueError, match="does not run on this processor"):
         NativeEngine(program, 1, "Z80")
+
+
+def test_threads_that_sleep_wake_and_others_come_too_late():
+    """More threads than cores, calls close together and apart: always what one thread gives, to the last bit."""
+    program, audio = native_program(torch_model("mn01", weights="random", reduction=0.5)), SOUND[:48_000]
+    expected = NativeEngine(program, 1).embed(audio, 150, True)
+    for threads in (2, 9):
+        engine = NativeEngine(program, threads)
+        for call in range(60):
+            np.testing.assert_array_equal(engine.embed(audio, 150, True), expected)
+            if call % 10 == 0:
+                time.sleep(0.002)
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="needs an x86 processor with AMX, and Linux")

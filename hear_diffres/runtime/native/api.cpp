@@ -1,10 +1,8 @@
-// The functions that Python calls through ctypes: open, embed, close; threads, and the choice of the variant.
+// The functions that Python calls through ctypes: open, embed, close; and the choice of the variant.
 #include <string.h>
 
-#include <condition_variable>
 #include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 #ifdef __unix__
 #include <unistd.h>
@@ -17,64 +15,8 @@
 #endif
 
 #include "api.h"
+#include "pool.h"
 #include "table.h"
-
-struct hd_pool {
-    std::vector<std::thread> workers;
-    std::mutex mutex;
-    std::condition_variable wake, done;
-    hd_task run = nullptr;
-    void* self = nullptr;
-    long tasks = 0, next = 0;
-    int busy = 0;
-    unsigned long round = 0;
-    bool over = false;
-
-    explicit hd_pool(int threads) {
-        for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
-    }
-    ~hd_pool() {
-        {
-            std::lock_guard<std::mutex> lock(mutex);
-            over = true;
-        }
-        wake.notify_all();
-        for (std::thread& worker : workers) worker.join();
-    }
-    void take(int thread) {
-        for (long task; (task = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < tasks;) run(self, task, thread);
-    }
-    void work(int thread) {
-#ifdef __SSE__
-        __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
-#endif
-        std::unique_lock<std::mutex> lock(mutex);
-        for (unsigned long seen = 0;;) {
-            wake.wait(lock, [&] { return over || round != seen; });
-            if (over) return;
-            seen = round;
-            lock.unlock();
-            take(thread);
-            lock.lock();
-            if (--busy == 0) done.notify_one();
-        }
-    }
-};
-
-void hd_pool_run(hd_pool* pool, long tasks, hd_task run, void* self) {
-    if (!pool || tasks < 2) {
-        for (long task = 0; task < tasks; task++) run(self, task, 0);
-        return;
-    }
-    std::unique_lock<std::mutex> lock(pool->mutex);
-    pool->run = run, pool->self = self, pool->tasks = tasks, pool->next = 0;
-    pool->busy = (int)pool->workers.size(), pool->round++;
-    lock.unlock();
-    pool->wake.notify_all();
-    pool->take(0);
-    lock.lock();
-    pool->done.wait(lock, [&] { return pool->busy == 0; });
-}
 
 namespace {
 
@@ -168,7 +110,7 @@ void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_wei
 void hd_close(void* opened) {
     Handle* handle = (Handle*)opened;
     for (Space& space : handle->spare) {
-        if (space.process == this_process()) delete space.pool;
+        if (space.process == this_process()) hd_pool_close(space.pool);
         handle->engine->free_space(space.data);
     }
     handle->engine->close(handle->model);
@@ -191,7 +133,7 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
         if (space.process != this_process()) space.pool = nullptr, space.process = this_process();
         if (!space.data) space.data = handle->engine->new_space();
         if (!space.data) return 1;
-        if (!space.pool && handle->threads > 1) space.pool = new hd_pool(handle->threads);
+        if (!space.pool && handle->threads > 1) space.pool = hd_pool_open(handle->threads);
         int done = handle->engine->embed(handle->model, space.data, space.pool, handle->threads, audio, n, at_start,
                                          frames, grid, n_grid, hop_ms, scene, times, stages);
         std::lock_guard<std::mutex> lock(handle->mutex);

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from setuptools import Extension
 
-SOURCES = ("api.cpp", "file.cpp", "sound.cpp", "generic.cpp", "avx2.cpp", "avx512.cpp", "amx.cpp")
+SOURCES = ("api.cpp", "pool.cpp", "file.cpp", "sound.cpp", "generic.cpp", "avx2.cpp", "avx512.cpp", "amx.cpp")
 HEADERS = (
     "hear_diffres.h", "api.h", "opened.h", "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "products.h",
     "model.h", "logmel.h", "merging.h", "mobilenet.h", "embed.h", "vectors.h",
