@@ -93,12 +93,12 @@ class OpenVinoBackend(Backend):
 
 
 class NativeBackend(Backend):
-    """The compiled engine, sound by sound.
+    """The compiled engine.
 
     Args:
         program: the model.
         strings: its metadata.
-        threads: that share out the work on a sound. Default: one per core.
+        threads: that share out the sounds of a batch, or the work on one. Default: one per core.
         precision: "float32", or "bfloat16" for the backbone's 1 x 1 convolutions.
 
     Raises:
@@ -124,13 +124,12 @@ class NativeBackend(Backend):
 
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
         n_frames, at_start, grid, hop_ms = self._arguments(inputs)
-        times = None if output == SCENE else grid
-        return np.stack([self._engine.embed(sound, n_frames, at_start, times, hop_ms) for sound in inputs["audio"]])
+        if output == SCENE:
+            return self._engine.embed_many(inputs["audio"], n_frames, at_start)[0]
+        return self._engine.embed_many(inputs["audio"], n_frames, at_start, grid, hop_ms, scene=False)[1]
 
     def run_both(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        rest = self._arguments(inputs)
-        scenes, times = zip(*(self._engine.embed_both(sound, *rest) for sound in inputs["audio"]), strict=True)
-        return np.stack(scenes), np.stack(times)
+        return self._engine.embed_many(inputs["audio"], *self._arguments(inputs))
 
     @staticmethod
     def _arguments(inputs: Mapping[str, np.ndarray]) -> tuple[int, bool, np.ndarray, float]:

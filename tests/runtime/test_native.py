@@ -77,6 +77,21 @@ def test_threads_that_sleep_wake_and_others_come_too_late():
                 time.sleep(0.002)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_batch_is_its_sounds(threads):
+    """As many sounds as threads, or more: one each. Fewer: all share the work on one after the other."""
+    engine = NativeEngine(native_program(torch_model("mn01", weights="random", reduction=0.25)), threads)
+    grid = np.arange(0, 500, 50, dtype=np.float32)
+    for count in (1, 3, 11):
+        batch = np.stack([SOUND[i * 1000 : i * 1000 + 16_000] for i in range(count)])
+        scenes, times = engine.embed_many(batch, 50, True, grid)
+        np.testing.assert_array_equal(scenes, [engine.embed(sound, 50, True) for sound in batch])
+        np.testing.assert_array_equal(times, [engine.embed(sound, 50, True, grid) for sound in batch])
+        none, only = engine.embed_many(batch, 50, True, grid, scene=False)
+        assert none.shape == (0, engine.size)
+        np.testing.assert_array_equal(only, times)
+
+
 @pytest.mark.skipif(not has_bfloat16(), reason="needs an x86 processor with AMX, and Linux")
 def test_bfloat16_rounds_the_wide_products_alone():
     grid = np.arange(0, 10_000, 50, dtype=np.float32)

@@ -1,6 +1,7 @@
 // The functions that Python calls through ctypes: open, embed, close; and the choice of the variant.
 #include <string.h>
 
+#include <atomic>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -81,6 +82,29 @@ struct Handle {
     std::vector<Space> spare;  // of calls that are over: each call at the same time has its own
 };
 
+// `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. 0: done; 1: not
+// enough memory, or threads.
+template <typename Body>
+int with_space(Handle* handle, bool pool, Body body) {
+    Space space = {nullptr, nullptr, this_process()};
+    try {
+        {
+            std::lock_guard<std::mutex> lock(handle->mutex);
+            if (!handle->spare.empty()) space = handle->spare.back(), handle->spare.pop_back();
+        }
+        if (space.process != this_process()) space.pool = nullptr, space.process = this_process();
+        if (!space.data) space.data = handle->engine->new_space();
+        if (!space.data) return 1;
+        if (pool && !space.pool && handle->threads > 1) space.pool = hd_pool_open(handle->threads);
+        const int done = body(*handle, space);
+        std::lock_guard<std::mutex> lock(handle->mutex);
+        handle->spare.push_back(space);
+        return !done;
+    } catch (...) {
+        return 1;
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -123,25 +147,35 @@ long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)op
 // room for four times in seconds.
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
              double hop_ms, float* scene, float* times, double* stages) {
+    return with_space((Handle*)opened, true, [&](const Handle& handle, const Space& space) {
+        return handle.engine->embed(handle.model, space.data, space.pool, handle.threads, audio, n, at_start, frames,
+                                    grid, n_grid, hop_ms, scene, times, stages);
+    });
+}
+
+// The same for `count` sounds of one length on end; vectors on end too. Where there are enough, each has a thread.
+int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
+                  long n_grid, double hop_ms, float* scenes, float* times) {
     Handle* handle = (Handle*)opened;
-    Space space = {nullptr, nullptr, this_process()};
-    try {
-        {
-            std::lock_guard<std::mutex> lock(handle->mutex);
-            if (!handle->spare.empty()) space = handle->spare.back(), handle->spare.pop_back();
-        }
-        if (space.process != this_process()) space.pool = nullptr, space.process = this_process();
-        if (!space.data) space.data = handle->engine->new_space();
-        if (!space.data) return 1;
-        if (!space.pool && handle->threads > 1) space.pool = hd_pool_open(handle->threads);
-        int done = handle->engine->embed(handle->model, space.data, space.pool, handle->threads, audio, n, at_start,
-                                         frames, grid, n_grid, hop_ms, scene, times, stages);
-        std::lock_guard<std::mutex> lock(handle->mutex);
-        handle->spare.push_back(space);
-        return !done;
-    } catch (...) {  // memory or threads ran out
-        return 1;
+    const long size = hd_size(opened);
+    std::atomic<int> failed{0};
+    auto one = [&](long i, bool shared) {
+        float *scene = scenes ? scenes + i * size : nullptr, *rows = times ? times + i * n_grid * size : nullptr;
+        failed |= with_space(handle, shared, [&](const Handle& h, const Space& space) {
+            return h.engine->embed(h.model, space.data, shared ? space.pool : nullptr, shared ? h.threads : 1,
+                                   audio + i * n, n, at_start, frames, grid, n_grid, hop_ms, scene, rows, nullptr);
+        });
+    };
+    if (handle->threads == 1 || count < handle->threads) {
+        for (long i = 0; i < count; i++) one(i, true);
+        return failed;
     }
+    hd_task alone = [](void* self, long i, int) { (*(decltype(one)*)self)(i, false); };
+    failed |= with_space(handle, true, [&](const Handle&, const Space& space) {
+        hd_pool_run(space.pool, count, alone, &one);
+        return 1;
+    });
+    return failed;
 }
 
 // 1 where every number is finite.

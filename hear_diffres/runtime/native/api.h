@@ -10,5 +10,7 @@ void hd_close(void* opened);
 long hd_size(void* opened);
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
              double hop_ms, float* scene, float* times, double* stages);
+int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
+                  long n_grid, double hop_ms, float* scenes, float* times);
 int hd_finite(const float* x, long n);
 }

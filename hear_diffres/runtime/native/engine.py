@@ -133,6 +133,7 @@ def _library() -> ctypes.CDLL:
     library.hd_close.argtypes, library.hd_close.restype = [handle], None
     library.hd_size.argtypes, library.hd_size.restype = [handle], long
     library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, reals, doubles]
+    library.hd_embed_many.argtypes = [handle, long, reals, long, number, long, reals, long, double, reals, reals]
     library.hd_finite.argtypes = [reals, long]
     library.hd_variant.argtypes, library.hd_variant.restype = [ctypes.c_char_p], ctypes.c_char_p
     return library
@@ -243,38 +244,50 @@ class NativeEngine:
         Raises:
             MemoryError: not enough of it.
         """
-        if grid is not None:
-            return self._run(audio, n_frames, at_start, None, grid, hop_ms, stages)
-        scene = np.empty(self.size, np.float32)
-        self._run(audio, n_frames, at_start, scene, None, hop_ms, stages)
-        return scene
-
-    def embed_both(
-        self, audio: np.ndarray, n_frames: int, at_start: bool, grid: np.ndarray, hop_ms: float = 50.0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `embed`: the scene embedding `[size]` and those around the grid `[G, size]`, in one pass."""
-        scene = np.empty(self.size, np.float32)
-        return scene, self._run(audio, n_frames, at_start, scene, grid, hop_ms, None)
-
-    def _run(
-        self,
-        audio: np.ndarray,
-        n_frames: int,
-        at_start: bool,
-        scene: np.ndarray | None,
-        grid: np.ndarray | None,
-        hop_ms: float,
-        stages: np.ndarray | None,
-    ) -> np.ndarray:
-        """Fill `scene` and `stages` where they are given; returns what is around the grid."""
         audio = np.ascontiguousarray(audio, np.float32)
         places = np.ascontiguousarray([] if grid is None else grid, np.float32)
-        times = np.empty((len(places), self.size), np.float32)
+        out = np.empty(self.size if grid is None else (len(places), self.size), np.float32)
         failed = self._library.hd_embed(
             self._handle, audio.ctypes.data, audio.size, int(at_start), n_frames, places.ctypes.data, len(places),
-            hop_ms, None if scene is None else scene.ctypes.data, times.ctypes.data if len(places) else None,
+            hop_ms, out.ctypes.data if grid is None else None, out.ctypes.data if len(places) else None,
             None if stages is None else stages.ctypes.data,
         )  # fmt: skip
         if failed:
             raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
-        return times
+        return out
+
+    def embed_many(
+        self,
+        audio: np.ndarray,
+        n_frames: int,
+        at_start: bool,
+        grid: np.ndarray | None = None,
+        hop_ms: float = 50.0,
+        scene: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A chunk of several sounds of one length, in one pass; where there are as many as threads, each has one.
+
+        Args:
+            audio: `[B, n]` float32, else as `embed`.
+            n_frames, at_start, hop_ms: as `embed`.
+            grid: `[G]`; None for no times.
+            scene: scene embeddings too.
+
+        Returns:
+            `[B, size]` (`[0, size]` without `scene`) and `[B, G, size]`.
+
+        Raises:
+            MemoryError: not enough of it.
+        """
+        audio = np.ascontiguousarray(audio, np.float32)
+        places = np.ascontiguousarray([] if grid is None else grid, np.float32)
+        count, n = audio.shape
+        scenes = np.empty((count if scene else 0, self.size), np.float32)
+        times = np.empty((count, len(places), self.size), np.float32)
+        failed = self._library.hd_embed_many(
+            self._handle, count, audio.ctypes.data, n, int(at_start), n_frames, places.ctypes.data, len(places),
+            hop_ms, scenes.ctypes.data if scene else None, times.ctypes.data if len(places) else None,
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"not enough memory for chunks of {n_frames} frames")
+        return scenes, times
