@@ -82,8 +82,8 @@ struct Handle {
     std::vector<Space> spare;  // of calls that are over: each call at the same time has its own
 };
 
-// `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. 0: done; 1: not
-// enough memory, or threads.
+// `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. 0: done;
+// 1: not enough memory, or threads.
 template <typename Body>
 int with_space(Handle* handle, bool pool, Body body) {
     Space space = {nullptr, nullptr, this_process()};
