@@ -67,7 +67,7 @@ def variants(
         known = [variant.name for variant in found]
         if label in known:  # a hop and a rate of both grids
             axes = notes[known.index(label)]["axes"]
-            if axis not in axes:  # else a longer list of compressors would make other settings of the same run
+            if axis not in axes:  # several compressors may come to "none"
                 axes.append(axis)
             return
         model = _model(label, name if asked else "identity", hop, width, n_mels)

@@ -159,20 +159,22 @@ int hd_embed_many(void* opened, long count, const float* audio, long n, int at_s
     Handle* handle = (Handle*)opened;
     const long size = hd_size(opened);
     std::atomic<int> failed{0};
-    auto one = [&](long i, bool shared) {
-        float *scene = scenes ? scenes + i * size : nullptr, *rows = times ? times + i * n_grid * size : nullptr;
-        failed |= with_space(handle, shared, [&](const Handle& h, const Space& space) {
-            return h.engine->embed(h.model, space.data, shared ? space.pool : nullptr, shared ? h.threads : 1,
-                                   audio + i * n, n, at_start, frames, grid, n_grid, hop_ms, scene, rows, nullptr);
-        });
-    };
+    auto scene = [&](long i) { return scenes ? scenes + i * size : nullptr; };
+    auto rows = [&](long i) { return times ? times + i * n_grid * size : nullptr; };
     if (handle->threads == 1 || count < handle->threads) {
-        for (long i = 0; i < count; i++) one(i, true);
+        for (long i = 0; i < count; i++)
+            failed |= hd_embed(opened, audio + i * n, n, at_start, frames, grid, n_grid, hop_ms, scene(i), rows(i), 0);
         return failed;
     }
-    hd_task alone = [](void* self, long i, int) { (*(decltype(one)*)self)(i, false); };
+    auto alone = [&](long i) {
+        failed |= with_space(handle, false, [&](const Handle& h, const Space& space) {
+            return h.engine->embed(h.model, space.data, nullptr, 1, audio + i * n, n, at_start, frames, grid, n_grid,
+                                   hop_ms, scene(i), rows(i), nullptr);
+        });
+    };
+    hd_task task = [](void* self, long i, int) { (*(decltype(alone)*)self)(i); };
     failed |= with_space(handle, true, [&](const Handle&, const Space& space) {
-        hd_pool_run(space.pool, count, alone, &one);
+        hd_pool_run(space.pool, count, task, &alone);
         return 1;
     });
     return failed;
