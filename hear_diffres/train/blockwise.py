@@ -9,6 +9,7 @@ end rests: the stem learns to make of its picture what the teacher's stem makes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -82,14 +83,14 @@ class Blockwise(nn.Module):
     Args:
         network: the student.
         teacher: for its widths.
-        spread: the channels that the teacher leaves free learn the spread of its maps (`train.spread`).
+        spread: kinds of it that the channels which the teacher leaves free learn of its maps (`train.spread`).
     """
 
-    def __init__(self, network: Network, teacher: MobileNet, spread: bool = False):
+    def __init__(self, network: Network, teacher: MobileNet, spread: Sequence[str] = ()):
         super().__init__()
         own, theirs = network.backbone.tap_dims, teacher.tap_dims
         self.maps = WidthMaps(own, theirs)
-        self.spread = Spread(self.maps.matrix, theirs) if spread else None
+        self.spread = Spread(self.maps.matrix, theirs, spread) if spread else None
         # Targets are in the student's width already, but for e1, whose activation no fixed map goes through.
         dims = {f"block{stage}": own[f"block{stage}"] for stage in range(1, 16)} | {"block0": theirs["block0"]}
         self.matching = Matching({**dims, "e1": own["e1"]}, {**dims, "e1": theirs["e1"]})

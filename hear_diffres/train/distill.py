@@ -81,7 +81,7 @@ def distill(
     teacher = MobileNet(teacher_config.width_mult)
     check_recipe(recipe, network, teacher)
     waveforms = not hears_logmel(network.frontend)
-    spread = bool(recipe.loss.get("spread"))
+    spread = recipe.spread if recipe.loss.get("spread") else ()
     first = Blockwise(network, teacher, spread).to(where).train() if recipe.blockwise_clips else None
     origin = ""
     if first_stage is not None and first is None:

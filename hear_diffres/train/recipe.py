@@ -47,6 +47,7 @@ class Recipe:
             `spread` (`train.spread`, in both stages; off by default, for students wider than the teacher), `guide`
             (DiffRes), and of each extra target: `f0`, `notes`, `speaker`, `words`, `note`, `instrument`. Backbones
             other than MobileNet have no `se`, `maps` and `spread`, and of `pooled` only the last map.
+        spread: kinds of it that the loss `spread` asks for: "deviation", "motion", "contrast", "mixture".
         map_taps: stages whose feature maps a MobileNet matches.
     """
 
@@ -72,6 +73,7 @@ class Recipe:
     loss: dict[str, float] = field(
         default_factory=lambda: {"logits": 20.0, "pooled": 1.0, "se": 0.3, "maps": 1.0, "guide": 0.1}
     )
+    spread: tuple[str, ...] = ("deviation",)
     map_taps: tuple[str, ...] = ("block3", "block5", "block8", "block11", "block13", "block15")
 
     @property

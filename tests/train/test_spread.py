@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from hear_diffres.backbone import MobileNet
 from hear_diffres.errors import ConfigError
@@ -15,7 +16,7 @@ from hear_diffres.train.distill import distill
 from hear_diffres.train.elastic import Elastic
 from hear_diffres.train.loop import read_log
 from hear_diffres.train.recipe import Recipe
-from hear_diffres.train.spread import SOURCES, beside
+from hear_diffres.train.spread import KINDS, SOURCES, Spread, beside
 from hear_diffres.train.stream import Source
 
 PLAIN = Recipe("mn04")
@@ -31,9 +32,14 @@ def maps_of(backbone, batch=3, frames=40):
     return {tap: torch.randn(value.shape) * 3 + 1 for tap, value in found.items()}
 
 
-def first_stage(student, teacher):
+def halved(x):
+    """Means of 3 x 3 around every second place."""
+    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+
+
+def first_stage(student, teacher, kinds=KINDS[:1]):
     network, theirs = build_network(get_config(student)), MobileNet(get_config(teacher).width_mult).eval()
-    return network, theirs, Blockwise(network, theirs, spread=True)
+    return network, theirs, Blockwise(network, theirs, spread=kinds)
 
 
 @pytest.mark.parametrize(("taken", "width", "wanted"), [(3, 5, 2), (3, 6, 3), (3, 9, 4), (1, 2, 5), (4, 6, 3)])
@@ -66,10 +72,62 @@ def test_targets_are_deviations_at_the_resolution_of_the_stage(frames):
     assert torch.allclose(targets[15].double(), unit, atol=2e-3)
 
 
-@pytest.mark.parametrize(("student", "teacher"), [("mn10", "mn04"), ("mn05", "mn04"), ("mn20", "mn05")])
-def test_what_is_held_disturbs_no_map_and_is_read_without_error(student, teacher):
+@pytest.mark.parametrize("frames", [40, 41, 1])
+def test_kinds_one_after_the_other(frames):
+    _, theirs, first = first_stage("mn20", "mn04", KINDS)
+    maps = maps_of(theirs, frames=frames)
+    targets = first.spread.targets(maps, update=True)
+    assert set(targets) == set(SOURCES)
+    for stage in (5, 13):  # as the map before, and at half its resolution
+        x = maps[f"block{SOURCES[stage]}"]
+        z = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), correction=0, keepdim=True) + 1e-6).sqrt()
+        motion, contrast = torch.zeros_like(z), torch.zeros_like(z)
+        for at in range(1, z.shape[3]):
+            motion[:, :, :, at] = (z[:, :, :, at] - z[:, :, :, at - 1]).abs()
+        for at in range(1, z.shape[2]):
+            contrast[:, :, at] = (z[:, :, at] - z[:, :, at - 1]).abs()
+        rotation = getattr(first.spread, f"rotation{SOURCES[stage]}")
+        assert torch.allclose(rotation @ rotation.T, torch.eye(len(rotation)), atol=1e-5)
+        mixture = torch.einsum("kc,bcft->bkft", rotation, z).abs()
+        kinds = [z.abs(), motion, contrast, mixture]
+        if stage == 13:
+            kinds = [halved(kinds[0]), motion[..., ::2, ::2], contrast[..., ::2, ::2], halved(mixture)]
+        expected = torch.cat(kinds, 1)
+        mean, var = expected.mean((0, 2, 3), keepdim=True), expected.var((0, 2, 3), correction=0, keepdim=True)
+        assert torch.allclose(targets[stage], (expected - mean) / (var + 1e-6).sqrt(), atol=5e-3)
+
+
+def test_every_second_step_is_one_that_a_strided_convolution_takes():
+    """A depthwise kernel of one step, of stride 2, gives what the targets are made of."""
+    _, theirs, first = first_stage("mn20", "mn04", ("motion", "contrast"))
+    z = torch.randn(2, 1, 8, 21)
+    for kind, at in (("motion", (2, 1)), ("contrast", (1, 2))):
+        kernel = torch.zeros(1, 1, 5, 5)
+        kernel[0, 0, 2, 2], kernel[0, 0, at[0], at[1]] = 1, -1
+        found = F.conv2d(z, kernel, stride=2, padding=2).abs()
+        assert torch.allclose(found[..., 1:, 1:], first.spread._sizes(kind, z, 12, True)[..., 1:, 1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("kinds", [(), ("motion", "motion"), ("range",)])
+def test_kinds_that_are_none(kinds):
+    _, _, first = first_stage("mn10", "mn04")
+    with pytest.raises(ConfigError, match="one or more of deviation, motion"):
+        Spread(first.maps.matrix, {f"block{stage}": 8 for stage in range(16)}, kinds)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "kinds"),
+    [
+        ("mn10", "mn04", KINDS[:1]),
+        ("mn05", "mn04", KINDS[:1]),
+        ("mn20", "mn05", KINDS[:1]),
+        ("mn10", "mn04", ("deviation", "contrast")),
+        ("mn20", "mn04", KINDS),
+    ],
+)
+def test_what_is_held_disturbs_no_map_and_is_read_without_error(student, teacher, kinds):
     """Also in mn05, whose channels to spare are fewer than the targets: it holds mixtures of them."""
-    _, theirs, first = first_stage(student, teacher)
+    _, theirs, first = first_stage(student, teacher, kinds)
     maps = maps_of(theirs)
     held = first.spread.held(maps, update=True)
     targets = first.spread.targets(maps)
