@@ -103,7 +103,7 @@ class Spread(nn.Module):
     def _sizes(self, kind: str, z: Tensor, source: int, strided: bool) -> Tensor:
         """One kind of `[B, C, F, T]`, with half the rows and columns if `strided`."""
         if kind in ("motion", "contrast"):
-            # Steps are taken by a depthwise convolution, after which nothing averages: of stride 2, it takes every other.
+            # A depthwise convolution takes steps, and nothing averages after it: of stride 2, it takes every other.
             z = F.pad(z, (1, 0, 0, 0) if kind == "motion" else (0, 0, 1, 0), mode="replicate")
             step = z.diff(dim=3 if kind == "motion" else 2).abs()
             return step[..., ::2, ::2] if strided else step

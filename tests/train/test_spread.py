@@ -99,7 +99,7 @@ def test_kinds_one_after_the_other(frames):
 
 def test_every_second_step_is_one_that_a_strided_convolution_takes():
     """A depthwise kernel of one step, of stride 2, gives what the targets are made of."""
-    _, theirs, first = first_stage("mn20", "mn04", ("motion", "contrast"))
+    _, _, first = first_stage("mn20", "mn04", ("motion", "contrast"))
     z = torch.randn(2, 1, 8, 21)
     for kind, at in (("motion", (2, 1)), ("contrast", (1, 2))):
         kernel = torch.zeros(1, 1, 5, 5)
