@@ -6,8 +6,8 @@
 A wide tier learns the teacher's maps carried into its own channels by fixed orthonormal maps (`train.blockwise`). Here
 the teacher's own `block+mels` is carried so, exactly: what a student that learned without error would score. Nothing is
 added and nothing lost, only the classifier, whose penalty counts channels, sees it otherwise. Once more with the spread
-of the teacher's maps (the recipes' loss `spread`) in the channels that are left over, again without error. Sets are
-added to the result as they are done.
+of the teacher's maps (the recipes' loss `spread`, by kind) in the channels that are left over, again without error.
+Sets are added to the result as they are done.
 """
 
 from __future__ import annotations
@@ -30,12 +30,17 @@ from hear_diffres.probe.sets import load_set
 from hear_diffres.registry import build_network, get_config
 from hear_diffres.train.blockwise import WidthMaps
 from hear_diffres.train.mixtures import Mixer
-from hear_diffres.train.spread import Spread
+from hear_diffres.train.spread import KINDS, SOURCES, Spread
 
 RESULT = Path(__file__).parent / "results" / "widened.json"
-TIERS = ("mn05", "mn10", "mn20")
+_D, _M, _C, _X = KINDS
+# By tier, kinds of spread to fill what is left over with. mn05 has next to nothing left, mn20 room for all.
+TIERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mn05": ((), (_D,), (_C,)),
+    "mn10": ((), (_D,), (_C,), (_D, _C), (_M, _C), (_D, _M, _C)),
+    "mn20": ((), (_D,), (_D, _M), (_D, _C), (_D, _M, _C), (_D, _M, _C, _X)),
+}
 SEED = 1
-SPREAD = ", spread beside it"
 STATISTICS_BATCHES = 16
 
 
@@ -49,6 +54,17 @@ class Teacher:
     def __init__(self, model: HearModel):
         self.model, backbone = model, model.network.backbone
         self.taps, self.dims = backbone.parts["block"], backbone.tap_dims
+        self.spread_taps = tuple(f"block{stage}" for stage in sorted({*SOURCES, *SOURCES.values()}))
+        self._last: tuple[Tensor, tuple[dict[str, Tensor], Tensor], BackboneOutput] | None = None
+
+    def heard(self, audio: Tensor, lengths: Tensor) -> tuple[dict[str, Tensor], Tensor, BackboneOutput]:
+        """Pooled maps, mel averages, and the maps for `Spread`: of the same batch, what was made last."""
+        if self._last is None or self._last[0] is not audio:
+            frontend = self.model.frontend
+            frames = torch.tensor([frontend.n_frames(int(length)) for length in lengths])
+            maps = self.maps(frontend(audio, lengths), frames, self.spread_taps)
+            self._last = (audio, self.blocks(audio, lengths), maps)
+        return (*self._last[1], self._last[2])
 
     def blocks(self, audio: Tensor, lengths: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Pooled maps by tap `[B, C]`, mel averages."""
@@ -68,10 +84,10 @@ class Wide:
     Args:
         teacher: whose.
         tier: a wider one.
-        spread: that of the teacher's maps as well (`train.spread`), with the statistics of procedural audio.
+        kinds: of spread of the teacher's maps as well (`train.spread`), with the statistics of procedural audio.
     """
 
-    def __init__(self, teacher: Teacher, tier: str, spread: bool):
+    def __init__(self, teacher: Teacher, tier: str, kinds: tuple[str, ...]):
         torch.manual_seed(SEED)
         self.teacher = teacher
         dims = build_network(get_config(tier)).backbone.tap_dims
@@ -79,20 +95,17 @@ class Wide:
         self.matrices = {tap: maps.matrix(int(tap.removeprefix("block"))) for tap in teacher.taps}
         self.size = sum(dims[tap] for tap in teacher.taps) + teacher.model.config.n_mels
         self.spread = None
-        if spread:
-            self.spread = Spread(maps.matrix, teacher.dims)
+        if kinds:
+            self.spread = Spread(maps.matrix, teacher.dims, kinds)
             mixer = Mixer([], SEED, procedural=1.0)
             for _ in range(STATISTICS_BATCHES):
                 picture = mixer.batch(16, 500).transpose(1, 2)
                 self.spread.held(teacher.maps(picture, None, self.spread.taps).sequences, update=True)
 
     def __call__(self, audio: Tensor, lengths: Tensor) -> Tensor:
-        blocks, mels = self.teacher.blocks(audio, lengths)
+        blocks, mels, out = self.teacher.heard(audio, lengths)
         wide = {tap: block @ self.matrices[tap].T for tap, block in blocks.items()}
         if self.spread is not None:
-            frontend = self.teacher.model.frontend
-            frames = torch.tensor([frontend.n_frames(int(length)) for length in lengths])
-            out = self.teacher.maps(frontend(audio, lengths), frames, self.spread.taps)
             held = {f"block{stage}": value for stage, value in self.spread.held(out.sequences, update=False).items()}
             means = BackboneOutput(held, out.strides, out.masks)
             wide = {tap: value + means.pooled(tap) for tap, value in wide.items()}
@@ -103,10 +116,11 @@ def rows(checkpoint: str) -> list[Variant]:
     """The checkpoint at all frames, and carried into the channels of `TIERS`."""
     net, found = published_variants(checkpoint)
     teacher, variants = Teacher(net), [Variant("its own channels", net.scene_embedding_size, found[0].embed)]
-    for tier in TIERS:
-        for spread in (False, True):
-            wide = Wide(teacher, tier, spread)
-            variants.append(Variant(f"in {tier}'s channels" + (SPREAD if spread else ""), wide.size, wide))
+    for tier, tried in TIERS.items():
+        for kinds in tried:
+            wide = Wide(teacher, tier, kinds)
+            beside = f", {' + '.join(kinds)} beside it" if kinds else ""
+            variants.append(Variant(f"in {tier}'s channels{beside}", wide.size, wide))
     return variants
 
 
