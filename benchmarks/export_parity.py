@@ -32,7 +32,7 @@ LENGTHS = {
     "1 sample": 1, "799 samples": 799, "1 s": 32_000, "1.003 s": 32_096, "3.7 s": 118_400, "9.999 s": 319_968,
     "10 s": 320_000, "10 s + 1": 320_001, "25 s": 800_000, "3 min": 5_760_000,
 }  # fmt: skip
-ALL = "all_block+all_se+e1+clf+logits+mels"
+ALL = "all_block+block_std+all_se+e1+clf+logits+mels"
 CASES = [
     *((tier, rate, "block+mels") for tier in ("mn01", "mn04") for rate in (0.0, 0.25, 0.5, 0.75)),
     *((tier, 0.5, "block+mels") for tier in ("mn02", "mn05", "mn10", "mn20", "mn30", "mn40")),

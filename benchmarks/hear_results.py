@@ -35,7 +35,7 @@ from hear_diffres.loading import load_model
 from hear_diffres.machine import describe as machine
 from hear_diffres.published import published_tier
 
-PARTS = ("mels", "block", "all_block", "se", "all_se", "e1", "clf", "logits")
+PARTS = ("mels", "block", "block_std", "all_block", "se", "all_se", "e1", "clf", "logits")
 
 
 def columns_of(embedding: str, model: HearModel) -> list[int]:

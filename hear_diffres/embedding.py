@@ -12,7 +12,7 @@ from .backbone import Backbone, BackboneOutput
 from .timing import average_around
 
 # `mels` comes from the front end, the others from the backbone, which may lack some (`Backbone.parts`).
-EMBEDDINGS = ("mels", "block", "all_block", "se", "all_se", "e1", "clf", "logits")
+EMBEDDINGS = ("mels", "block", "block_std", "all_block", "se", "all_se", "e1", "clf", "logits")
 DEFAULT_EMBEDDING = "block+mels"
 
 

@@ -43,7 +43,7 @@ def load_model(
         name: a tier of `list_models()`, a baseline of `list_baselines()`, a variant's file (`NAME.toml`), or the path
             of a checkpoint published by EfficientAT (its tier is read off it).
         reduction: share of frames that DiffRes removes, in `[0, 1)`.
-        embedding: parts joined by "+": `mels block all_block se all_se e1 clf logits`.
+        embedding: parts joined by "+": `mels block block_std all_block se all_se e1 clf logits`.
         hop_ms: time between timestamp embeddings, milliseconds.
         chunk_seconds: the network sees a long sound in chunks of so many seconds, 1 to 10. Fewer than the 10 it is
             trained on let a `Streamer` answer sooner; docs/streaming.md says at what price.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..affine import scale_and_shift
 from .base import BackboneOutput
 from .layers import ConvNorm, SqueezeExcite, TimeMask
-from .mobilenet import MobileNet
+from .mobilenet import MobileNet, frequency_std
 from .rates import RateNorm, RateStem
 
 _ACTS = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.Identity: ""}
@@ -180,6 +180,8 @@ class FoldedMobileNet:
         mask = mask.strided(stride) if mask is not None else None
         if "block0" in wanted:
             keep("block0", x if keep_frequency else self._mean(x))
+        if "std0" in wanted:
+            keep("std0", frequency_std(x))
         for stage, block in enumerate(self.blocks, start=1):
             if len(out.sequences) == len(wanted):
                 return out
@@ -200,6 +202,8 @@ class FoldedMobileNet:
             x = h
             if f"block{stage}" in wanted:
                 keep(f"block{stage}", x if keep_frequency else self._mean(x))
+            if f"std{stage}" in wanted:
+                keep(f"std{stage}", frequency_std(x))
         if len(out.sequences) < len(wanted):
             x = self.last(x)
             keep("e1", x if keep_frequency else self._mean(x))

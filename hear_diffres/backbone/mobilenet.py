@@ -38,12 +38,27 @@ _DEPTHS = (5, 11, 13, 15)
 _PARTS = {
     "block": tuple(f"block{i}" for i in _DEPTHS),
     "all_block": tuple(f"block{i}" for i in range(N_STAGES)),
+    "block_std": tuple(f"std{i}" for i in _DEPTHS),
     "se": tuple(f"se{i}" for i in _DEPTHS),
     "all_se": tuple(f"se{i}" for i in SE_STAGES),
     "e1": ("e1",),
     "clf": ("e1",),
     "logits": ("e1",),
 }
+
+
+DEVIATION_FLOOR = 1e-8  # of a variance over frequency, so that its root has a gradient
+
+
+def frequency_std(x: Tensor) -> Tensor:
+    """Standard deviation over frequency of every channel at every step, `[B, C, F, T]` to `[B, C, T]`.
+
+    >>> frequency_std(torch.tensor([3.0, 5.0]).reshape(1, 1, 2, 1))
+    tensor([[[1.]]])
+    """
+    # Not in half precision, and of what is left of the mean: a mean of squares would lose what varies little.
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (x - x.mean(2, keepdim=True)).square().mean(2).add(DEVIATION_FLOOR).sqrt()
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -74,6 +89,7 @@ class MobileNet(Backbone):
 
     Taps, all of them averaged over frequency here and over time by `pooled`: `block0` (stem), `block1` ...
     `block15` (block outputs), `se4 se5 se6 se11 ... se15` (SE bottlenecks before their activation), `e1` (last map).
+    `std0` ... `std15` are standard deviations of the block outputs over frequency instead of means.
 
     Args:
         width_mult: width multiplier; 1.0 is mn10.
@@ -115,7 +131,7 @@ class MobileNet(Backbone):
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """`block` and `se` at EfficientAT_HEAR's four depths, `all_block`, `all_se`, `e1`, and the head's."""
+        """`block`, `block_std`, `se` at EfficientAT_HEAR's four depths, `all_block`, `all_se`, `e1`, and the head's."""
         return _PARTS
 
     @property
@@ -139,6 +155,7 @@ class MobileNet(Backbone):
             dims[f"block{stage}"] = block.project.conv.out_channels
             if block.se is not None:
                 dims[f"se{stage}"] = block.se.fc1.out_features
+        dims |= {name.replace("block", "std"): dim for name, dim in dims.items() if name.startswith("block")}
         dims["e1"] = self.last.conv.out_channels
         dims["clf"] = self.classifier.hidden.out_features
         dims["logits"] = self.n_classes
@@ -182,6 +199,8 @@ class MobileNet(Backbone):
                     keep(f"se{stage}", squeezed)
             if f"block{stage}" in wanted:
                 keep(f"block{stage}", x if keep_frequency else x.mean(2))
+            if f"std{stage}" in wanted:
+                keep(f"std{stage}", frequency_std(x).to(x.dtype))
             if len(out.sequences) == len(wanted):
                 return out
         x = self.last(x)

@@ -21,7 +21,9 @@ Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists t
 Reduction = Annotated[float, typer.Option(help="Share of frames that DiffRes removes, 0 to below 1.")]
 Weights = Annotated[str | None, typer.Option(help='Weights file (.safetensors, EfficientAT .pt) or "random".')]
 Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (default: the one made for it, if any).")]
-EmbeddingName = Annotated[str, typer.Option(help="Parts joined by +: mels block all_block se all_se e1 clf logits.")]
+EmbeddingName = Annotated[
+    str, typer.Option(help="Parts joined by +: mels block block_std all_block se all_se e1 clf logits.")
+]
 Budget = Annotated[str | None, typer.Option(help='How DiffRes spends its bins: "block" (per second) or "clip".')]
 Precision = Annotated[
     str, typer.Option(help="float32, or bfloat16: faster for mn10 and wider where the processor multiplies in it.")

@@ -10,7 +10,7 @@ from torch import nn
 from ..backbone import MobileNet
 from ..backbone.folded import fold
 from ..backbone.layers import ConvNorm, InvertedResidual, SqueezeExcite
-from ..backbone.mobilenet import _STEM_STRIDE, N_STAGES
+from ..backbone.mobilenet import _STEM_STRIDE, DEVIATION_FLOOR, N_STAGES
 from .graph import Graph
 
 SCOPE = "backbone"  # of the convolutions that may be quantised
@@ -99,10 +99,17 @@ def run(
                     out.squeeze[f"se{stage}"] = block.se.fc1
             if f"block{stage}" in wanted:
                 out.keep(f"block{stage}", g.mean(x, 2), stride)
+            if f"std{stage}" in wanted:
+                out.keep(f"std{stage}", _frequency_std(g, x), stride)
             if len(out.sequences) == len(wanted):
                 return out
         out.keep("e1", g.mean(_conv(g, x, backbone.last, rate), 2), stride)
     return out
+
+
+def _frequency_std(g: Graph, x: str) -> str:
+    rest = g.op("Sub", x, g.unsqueeze(g.mean(x, 2), 2))
+    return g.op("Sqrt", g.op("Add", g.mean(g.op("Mul", rest, rest), 2), DEVIATION_FLOOR))
 
 
 def _block(g: Graph, x: str, weights: str | None, block: InvertedResidual, rate: int | None) -> tuple[str, str | None]:

@@ -27,7 +27,7 @@ from .exportable import check_exportable, compressor_of, frontend_of
 _ACTS = {"": 0, "relu": 1, "hardswish": 2}
 _FLOOR = 1e-5  # of LogMel, under the logarithm
 _PARTS = {"mels": 0, "e1": 300, "clf": 301, "logits": 302}
-_BLOCK, _SE = 100, 200
+_TAPS = {"block": 100, "se": 200, "std": 400}
 # Blocks whose weights stay float32 in int8 files: 1 % more bytes for mn04, half the error.
 _EXACT_BLOCKS = 3
 
@@ -182,8 +182,8 @@ def _numbers(part: str, network: MobileNet) -> list[int]:
         return [_PARTS[part]]
     found = []
     for tap in network.parts[part]:
-        kind, number = tap.rstrip("0123456789"), int(tap.lstrip("blockse"))
-        found.append((_SE if kind == "se" else _BLOCK) + number)
+        kind = tap.rstrip("0123456789")
+        found.append(_TAPS[kind] + int(tap.removeprefix(kind)))
     return found
 
 

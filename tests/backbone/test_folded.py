@@ -154,7 +154,7 @@ def test_what_it_does_not_know_stays_as_it_is(network):
 
 @pytest.mark.parametrize("reduction", [0.0, 0.25, 0.5, 0.75])
 def test_shipped_weights(reduction):
-    model = load_model("mn04", reduction=reduction, embedding="all_block+all_se+e1+logits")
+    model = load_model("mn04", reduction=reduction, embedding="all_block+block_std+all_se+e1+logits")
     audio = 0.1 * torch.randn(2, 50_000)
     folded = model.get_scene_embeddings(audio)
     plain = model(audio).detach()  # with gradients: layer by layer

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hear_diffres.backbone import SE_STAGES, MobileNet, count_parameters
+from hear_diffres.backbone.mobilenet import frequency_std
 from hear_diffres.loading import load_model
 
 PUBLISHED_PARAMETERS = {
@@ -66,6 +67,27 @@ def test_se_tap_is_affine_in_time():
     net = MobileNet(0.1).eval()
     out = net(torch.randn(1, 1, 128, 40), taps=("se5",))
     assert out.sequences["se5"].shape == (1, net.tap_dims["se5"], 5)
+
+
+def test_std_taps_are_deviations_over_frequency():
+    net = MobileNet(0.1)  # not in eval mode: normalised by the batch, deviations are about 1
+    taps = [f"{kind}{stage}" for kind in ("block", "std") for stage in (0, 5, 15)]
+    with torch.no_grad():
+        x = torch.randn(2, 1, 128, 30)
+        maps, found = (net(x, taps=taps, keep_frequency=keep).sequences for keep in (True, False))
+    for stage in (0, 5, 15):
+        expected = maps[f"block{stage}"].numpy().std(axis=2)
+        assert np.abs(found[f"std{stage}"].numpy() - expected).max() < 1e-4 and expected.max() > 0.01
+        assert torch.equal(maps[f"std{stage}"], found[f"std{stage}"])
+    assert net.parts["block_std"] == ("std5", "std11", "std13", "std15")
+
+
+def test_deviations_of_what_does_not_vary_and_of_what_varies_little():
+    flat = torch.full((1, 2, 4, 3), 7.0, requires_grad=True)
+    frequency_std(flat).sum().backward()
+    assert flat.grad.isfinite().all() and frequency_std(flat).max() < 1e-3
+    small = 1000 + torch.tensor([-0.5, 0.5]).reshape(1, 1, 2, 1)
+    assert frequency_std(small).item() == pytest.approx(0.5, rel=1e-5)
 
 
 def test_stops_at_the_deepest_tap():

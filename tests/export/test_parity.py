@@ -80,6 +80,8 @@ def test_chunks_of_a_second(opened):
         ("mn04_b64", 0.5, "block+mels"),
         ("mn04_b64", 0.0, "e1"),
         ("mn01", 0.25, "all_block+all_se"),
+        ("mn04", 0.25, "block+block_std+mels"),
+        ("mn01", 0.5, "block_std"),
         ("mn01", 0.0, "block+se+mels"),
         ("mn01", 0.61, "se"),
         ("mn01", 1 / 3, "block+all_block"),

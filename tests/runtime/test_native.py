@@ -50,7 +50,7 @@ def test_blocks_of_other_lengths_and_no_estimator():
 
 
 def test_threads_and_processors_change_nothing_but_rounding():
-    model = torch_model("mn04", reduction=0.25, embedding="block+se+e1")
+    model = torch_model("mn04", reduction=0.25, embedding="block+block_std+se+e1")
     program, audio = native_program(model), SOUND[:320_000]
     grid = np.arange(0, 10_000, 50, dtype=np.float32)
     alone = NativeEngine(program, 1)

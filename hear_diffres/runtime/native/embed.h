@@ -72,7 +72,7 @@ struct Call {
     float *logmel, *power, *logs, *merged;  // the last two: of merged bands, or the first two again
     Bins bins;
     double* merging;  // seconds that each thread spends on DiffRes, or null
-    Sequence taps[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
+    Sequence taps[MAX_BLOCKS + 1], deviations[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
     Sequence mels = {};  // means of the log-mel over FRAMES frames each, where a scene is asked for
 
     template <typename F>
@@ -92,12 +92,12 @@ inline long shared_floats(const Model& m, long samples, long frames) {
     total += (frames / FRAMES + 1) * (m.front.n_mels + 1) + 32;
     total += 3 * (frames / m.merging.block_frames + 2) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
-    total += steps * width * m.stem.channels + steps * m.stem.channels;
+    total += steps * width * m.stem.channels + 3 * steps * m.stem.channels;
     for (int i = 0; i < m.n_blocks; i++) {
         const Block& b = m.blocks[i];
         if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
         total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
-        total += steps * (b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
+        total += steps * (3 * b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
         total += gated_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
         total += 16 * 16;
     }
@@ -240,6 +240,18 @@ inline void keep_tap(Call& call, Sequence& tap, const Map& map, int stride, cons
     tap.data = mean, tap.steps = map.steps, tap.channels = map.channels, tap.stride = stride, tap.weight = weight;
 }
 
+// A block's output as it was asked for: its means over frequency, its deviations, or both.
+inline void keep_block(Call& call, int stage, const Map& map, int stride, const float* weight) {
+    const Model& m = call.m;
+    Sequence mean;
+    keep_tap(call, mean, map, stride, weight);
+    if (m.wants(BLOCK + stage)) call.taps[stage] = mean;
+    if (!m.wants(STD + stage)) return;
+    float* out = call.space.shared.take(map.steps * map.channels);
+    frequency_std(map, mean.data, out);
+    call.deviations[stage] = mean, call.deviations[stage].data = out;
+}
+
 inline void keep_squeezed(Call& call, const Block& b, Sequence& tap, const Map& opened, int stride,
                           const float* weight) {
     Sequence mean;
@@ -337,7 +349,7 @@ inline void run_backbone(Call& call) {
     int width = x.width, stride = 2;
     float* weight = (float*)copy_weight(call, call.bins.weight, call.bins.count);
     halve_weights(weight, call.bins.count);
-    if (m.wants(BLOCK)) keep_tap(call, call.taps[0], x, stride, copy_weight(call, weight, steps));
+    if (m.wants(BLOCK) || m.wants(STD)) keep_block(call, 0, x, stride, copy_weight(call, weight, steps));
     for (int i = 1; i <= m.last_needed; i++) {
         const Block& b = m.blocks[i - 1];
         if (b.depthwise.stride == 2) {
@@ -347,10 +359,10 @@ inline void run_backbone(Call& call) {
         Map out = {arena.take(steps * width * b.project.out), steps, width, b.project.out}, opened = {0, 0, 0, 0};
         if (b.has_se) run_gated(call, b, x, out, weight, opened);
         else run_plain(call, b, x, out);
-        const bool block = m.wants(BLOCK + i), se = m.wants(SE + i);
+        const bool block = m.wants(BLOCK + i) || m.wants(STD + i), se = m.wants(SE + i);
         const float* kept = block || se ? copy_weight(call, weight, steps) : 0;
         if (se) keep_squeezed(call, b, call.squeezed[i], opened, stride, kept);
-        if (block) keep_tap(call, call.taps[i], out, stride, kept);
+        if (block) keep_block(call, i, out, stride, kept);
         x = out;
     }
     if (m.last_needed == m.n_blocks && (m.wants(LAST) || m.wants(HIDDEN) || m.wants(LOGITS))) {

@@ -186,6 +186,23 @@ inline void frequency_mean(const Map& map, float* out) {
     for (long t = 0; t < map.steps; t++) add_step(map, t, 1.0f / map.width, out + t * map.channels);
 }
 
+// Standard deviation over frequency, of what is left of the `mean`: `[steps][channels]`. `hear_diffres.backbone.mobilenet`.
+inline void frequency_std(const Map& map, const float* mean, float* out) {
+    for (long t = 0; t < map.steps; t++) {
+        const float *row = map.row(t), *middle = mean + t * map.channels;
+        for (int c = 0; c < map.channels; c += LANES) {
+            const v8 m = load(middle + c);
+            v8 s = splat(0.0f);
+            for (int w = 0; w < map.width; w++) {
+                const v8 rest = load(row + (long)w * map.channels + c) - m;
+                s = fused(rest, rest, s);
+            }
+            store(out + t * map.channels + c, s);
+        }
+    }
+    for (long i = 0; i < map.steps * map.channels; i++) out[i] = sqrtf(out[i] / map.width + 1e-8f);
+}
+
 // One vector through a layer.
 inline void vector_layer(const Pointwise& p, const float* in, float* out, int act) {
     Rows a = {(float*)in, p.in, 1, p.in}, b = {out, p.out, 1, p.out};

@@ -8,7 +8,7 @@
 namespace {
 
 const int MAX_BLOCKS = 32, FORMAT = 1;
-enum Part { MELS = 0, BLOCK = 100, SE = 200, LAST = 300, HIDDEN = 301, LOGITS = 302 };
+enum Part { MELS = 0, BLOCK = 100, SE = 200, LAST = 300, HIDDEN = 301, LOGITS = 302, STD = 400 };
 
 inline float* floats(long n) { return (float*)aligned_alloc(64, ((size_t)n * sizeof(float) + 127) / 64 * 64); }
 
@@ -111,6 +111,7 @@ struct Model {
         if (part == LAST) return last.out;
         if (part == HIDDEN) return hidden.out;
         if (part == LOGITS) return n_logits;
+        if (part >= STD) part += BLOCK - STD;  // as wide as the block it is of
         if (part == BLOCK) return stem.channels;
         return part > SE ? blocks[part - SE - 1].squeeze.out : blocks[part - BLOCK - 1].project.out;
     }
@@ -209,11 +210,12 @@ inline bool read_model(Model& m, Plan& plan, Weights& w) {
     }
     m.n_parts = plan.next(1, 4 * MAX_BLOCKS);
     for (int i = 0; i < m.n_parts && plan.ok; i++) {
-        int p = m.parts[i] = plan.next(MELS, LOGITS);
+        int p = m.parts[i] = plan.next(MELS, STD + MAX_BLOCKS);
         bool block = p >= BLOCK && p <= BLOCK + m.n_blocks, se = p > SE && p <= SE + m.n_blocks;
+        bool std = p >= STD && p <= STD + m.n_blocks, head = p == HIDDEN || p == LOGITS;
         if (se && !m.blocks[p - SE - 1].has_se) return false;
-        if (!(p == MELS || block || se || (p == LAST && m.has_last) || (p > LAST && m.has_head))) return false;
-        int needs = p == MELS ? -1 : p >= LAST ? m.n_blocks : p > SE ? p - SE : p - BLOCK;
+        if (!(p == MELS || block || se || std || (p == LAST && m.has_last) || (head && m.has_head))) return false;
+        int needs = p == MELS ? -1 : std ? p - STD : p >= LAST ? m.n_blocks : p > SE ? p - SE : p - BLOCK;
         m.last_needed = needs > m.last_needed ? needs : m.last_needed;
         m.size += m.width_of(p);
     }

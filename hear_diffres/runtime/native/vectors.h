@@ -33,6 +33,7 @@ inline void mean_around(const Sequence& s, At at, double centre, double width, d
 }
 
 inline const Sequence& tap_of(const Call& call, int part) {
+    if (part >= STD) return call.deviations[part - STD];
     if (part >= LAST) return call.last;
     return part > SE ? call.squeezed[part - SE] : call.taps[part - BLOCK];
 }
@@ -100,7 +101,7 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     }
     if (!space.shared.data) return false;
     double merging[HD_MAX_THREADS] = {};
-    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}};
+    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
     double marks[4] = {seconds()};
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
     run_log_mel(call, audio, n, at_start, scene != 0);
