@@ -92,6 +92,9 @@ def rows() -> list[tuple[str, str, str]]:
     """Title, result and row of the long table."""
     out = [(f"{name}, 50 %", f"probe_{name}", "50%") for name in list_models() if read(f"probe_{name}")]
     out += [("mn04, 75 %", "probe_mn04", "75%"), ("mn04, all frames", "probe_mn04", "0%")]
+    for name in list_models():
+        if read(f"probe_{name}_block_std"):
+            out.append((f"{name}, 50 %, block+block_std+mels", f"probe_{name}_block_std", "50%"))
     for rate in ("50%", "75%"):
         out.append((f"control: mn04's weights, averaging, {rate}", "probe_mn04", f"same weights, averaging, {rate}"))
     # The controls and the mn04 that was trained beside them; what ships has been trained again since.
@@ -104,6 +107,8 @@ def rows() -> list[tuple[str, str, str]]:
         out.append((f"mn04 trained on 64 mel bands, {title}", "probe_mn04_bands_diffres", rate))
     out.append(("control: mn04 untrained, 50 %", "probe_mn04", "untrained, 50%"))
     out.append(("published mn04, all frames", PUBLISHED, "all frames"))
+    if read(f"{PUBLISHED}_block_std"):
+        out.append(("published mn04, all frames, block+block_std+mels", f"{PUBLISHED}_block_std", "all frames"))
     for rate in ("25%", "50%", "75%"):
         if read("probe_adapter_mn04"):
             out.append((f"published mn04 + adapter, {rate}", "probe_adapter_mn04", rate))
