@@ -36,9 +36,9 @@ RESULT = Path(__file__).parent / "results" / "widened.json"
 _D, _M, _C, _X = KINDS
 # By tier, kinds of spread to fill what is left over with. mn05 has next to nothing left, mn20 room for all.
 TIERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "mn05": ((), (_D,), (_C,)),
-    "mn10": ((), (_D,), (_C,), (_D, _C), (_M, _C), (_D, _M, _C)),
-    "mn20": ((), (_D,), (_D, _M), (_D, _C), (_D, _M, _C), (_D, _M, _C, _X)),
+    "mn05": ((), (_D,)),
+    "mn10": ((), (_D,), (_D, _C), (_M, _C), (_D, _M, _C)),
+    "mn20": ((), (_D,), (_D, _M, _C), (_D, _M, _C, _X)),
 }
 SEED = 1
 STATISTICS_BATCHES = 16
