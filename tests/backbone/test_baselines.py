@@ -67,7 +67,7 @@ def test_pictures_of_any_size(kind, n_bands, n_frames):
     for name, sequence in out.sequences.items():
         assert sequence.shape == (2, net.tap_dims[name], -(-n_frames // out.strides[name])), name
         assert torch.isfinite(sequence).all() and out.pooled(name).shape == sequence.shape[:2]
-        if not name.startswith("se"):
+        if not name.startswith(("se", "std")):
             assert maps.sequences[name].ndim == 4 and maps.pooled(name).shape == sequence.shape[:2]
     clf, logits = net.head(out.pooled("e1"))
     assert clf.shape == (2, net.tap_dims["clf"]) and logits.shape == (2, net.tap_dims["logits"]) == (2, 11)
@@ -78,7 +78,7 @@ def test_pictures_of_any_size(kind, n_bands, n_frames):
 @torch.no_grad()
 def test_maps_average_to_sequences(kind):
     net, x = small(kind), torch.randn(2, 3, 64, 47)
-    taps = [tap for tap in own_taps(net) if not tap.startswith("se")]
+    taps = [tap for tap in own_taps(net) if not tap.startswith(("se", "std"))]
     sequences, maps = net(x, taps=taps).sequences, net(x, taps=taps, keep_frequency=True).sequences
     assert all(torch.allclose(maps[tap].mean(2), sequences[tap], atol=1e-6) for tap in taps)
 
