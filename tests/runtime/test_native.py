@@ -23,7 +23,7 @@ from hear_diffres.export.native import native_program, open_native
 from hear_diffres.hear import HearModel
 from hear_diffres.registry import build_network, get_config
 from hear_diffres.runtime import native
-from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, has_bfloat16
+from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, engine, has_bfloat16
 from hear_diffres.runtime.native.engine import all_finite
 
 from ..export.made import SOUND, close, head_of, randomised, torch_model, with_head
@@ -305,3 +305,17 @@ def test_all_finite():
             bad = audio.copy()
             bad.reshape(-1)[place] = value
             assert not all_finite(bad)
+
+
+def test_an_engine_of_other_sources_is_none(monkeypatch):
+    class Older:
+        """A library that lacks a function."""
+
+    monkeypatch.setattr(engine.ctypes, "CDLL", lambda path: Older())
+    engine._library.cache_clear()
+    try:
+        assert "install the package again" in engine.why_not() and not engine.available()
+    finally:
+        monkeypatch.undo()
+        engine._library.cache_clear()
+    assert engine.available()

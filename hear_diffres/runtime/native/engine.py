@@ -124,6 +124,14 @@ def _library() -> ctypes.CDLL:
     if not found:
         raise ImportError("the engine is not compiled: install the package where there is a C++ compiler")
     library = ctypes.CDLL(str(found[0]))
+    try:
+        _declare(library)
+    except AttributeError as error:  # a checkout that has moved on since
+        raise ImportError(f"the engine was compiled from other sources ({error}): install the package again") from error
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
     # Addresses as numbers: ctypes makes cycles of typed pointers, and Python then looks through all of torch for them,
     # a quarter of a millisecond per call.
     handle = ints = reals = doubles = ctypes.c_void_p
@@ -136,7 +144,6 @@ def _library() -> ctypes.CDLL:
     library.hd_embed_many.argtypes = [handle, long, reals, long, number, long, reals, long, double, reals, reals]
     library.hd_finite.argtypes = [reals, long]
     library.hd_variant.argtypes, library.hd_variant.restype = [ctypes.c_char_p], ctypes.c_char_p
-    return library
 
 
 def why_not() -> str:
