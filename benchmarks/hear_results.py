@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from hear_diffres.cpu import prepare_cpu
-from hear_diffres.embedding import Embedding
+from hear_diffres.embedding import EMBEDDINGS, Embedding
 from hear_diffres.evaluate.bench import run_name
 from hear_diffres.evaluate.describe import describe_model
 from hear_diffres.evaluate.run import evaluate_task
@@ -35,13 +35,11 @@ from hear_diffres.loading import load_model
 from hear_diffres.machine import describe as machine
 from hear_diffres.published import published_tier
 
-PARTS = ("mels", "block", "block_std", "all_block", "se", "all_se", "e1", "clf", "logits")
-
 
 def columns_of(embedding: str, model: HearModel) -> list[int]:
-    """Where an embedding's values lie among those of all `PARTS`."""
+    """Where an embedding's values lie among those of all `EMBEDDINGS`."""
     starts, start = {}, 0
-    for part in PARTS:
+    for part in EMBEDDINGS:
         size = Embedding((part,)).size(model.network.backbone, model.config.n_mels)
         starts[part] = range(start, start + size)
         start += size
@@ -62,7 +60,7 @@ def run(
                 wanted.append((embedding, module, task, path))
     if not wanted:
         return
-    model = load_model(tier, weights=weights or None, reduction=rate, embedding="+".join(PARTS))
+    model = load_model(tier, weights=weights or None, reduction=rate, embedding="+".join(EMBEDDINGS))
     if model.reduction != rate:
         return  # a published network without an adapter for this rate
 

@@ -94,10 +94,11 @@ class Spread(nn.Module):
                 own.update(value)
             shapes = {stage: maps[f"block{stage}"].shape[2:] for stage in self.stages if SOURCES[stage] == source}
             strided = next(iter(shapes.values())) != value.shape[2:]
-            value = torch.cat([self._sizes(kind, own(value), source, strided) for kind in self.kinds], 1)
+            z = own(value)
+            sizes = torch.cat([self._sizes(kind, z, source, strided) for kind in self.kinds], 1)
             if update:
-                far.update(value)
-            out |= dict.fromkeys(shapes, far(value))
+                far.update(sizes)
+            out |= dict.fromkeys(shapes, far(sizes))
         return out
 
     def _sizes(self, kind: str, z: Tensor, source: int, strided: bool) -> Tensor:
