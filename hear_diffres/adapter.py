@@ -1,8 +1,8 @@
 """Adapters: a small file of ours that puts DiffRes in front of a published checkpoint the user holds.
 
-An adapter holds DiffRes's estimator and, for every rate above 0, the weights of the two added input channels and the
-batch normalisation. The published convolutions and the published normalisation, used at rate 0, stay in the user's
-file; the adapter names that file by its sha256.
+An adapter holds DiffRes's estimator and, for every rate above 0, the weights of the two added input channels, the
+batch normalisation and a matrix of low rank that is added to each 1 x 1 convolution. The published convolutions and the
+published normalisation, used as they are at rate 0, stay in the user's file; the adapter names that file by its sha256.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .backbone.rates import RateStem
+from .backbone.rates import RateStem, adapt_convolutions
 from .errors import WeightsError
 from .network import Network
 from .resources import resource_folder
@@ -26,17 +26,20 @@ from .weights import read_card, save_weights
 SUFFIX = ".adapter.safetensors"
 
 
-def make_adaptable(network: Network, rates: Sequence[float]) -> None:
+def make_adaptable(network: Network, rates: Sequence[float], rank: int = 0) -> None:
     """Split normalisation and the first convolution's added channels by rate; the function stays the same.
 
     Args:
         network: with a published backbone in it.
         rates: 0 first.
+        rank: of what each rate above 0 may add to a 1 x 1 convolution; 0 for nothing.
     """
     if not rates or rates[0] != 0:
         raise ValueError(f"an adapter's rates start with 0 (the published network itself), got {tuple(rates)}")
     network.split_rates(rates)
     network.mobilenet.stem.conv = RateStem(network.mobilenet.stem.conv, len(rates))
+    if rank:
+        adapt_convolutions(network.mobilenet, len(rates), rank)
 
 
 def is_ours(name: str) -> bool:
@@ -44,7 +47,8 @@ def is_ours(name: str) -> bool:
     if name.endswith("num_batches_tracked"):
         return False
     in_a_norm = ".norm.rates." in name and ".norm.rates.0." not in name
-    return name == "norm_rates" or name.startswith("compressor.") or name.endswith("stem.conv.extra") or in_a_norm
+    in_a_conv = name.endswith(("stem.conv.extra", ".conv.down", ".conv.up"))
+    return name == "norm_rates" or name.startswith("compressor.") or in_a_conv or in_a_norm
 
 
 def save_adapter(path: str | Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
@@ -78,7 +82,9 @@ def load_adapter(network: Network, path: str | Path, base_sha256: str) -> None:
         raise WeightsError(f"{path}: made for another checkpoint (sha256 {card.get('base_sha256')}, not {base_sha256})")
     if "norm_rates" not in state:
         raise WeightsError(f"{path}: none of an adapter's tensors (norm_rates is missing)")
-    make_adaptable(network, [float(rate) for rate in state["norm_rates"]])
+    ranks = [value.shape[-1] for name, value in state.items() if name.endswith(".conv.up") and value.ndim == 3]
+    with torch.random.fork_rng(devices=[]):  # what it starts from is drawn, and overwritten below
+        make_adaptable(network, [float(rate) for rate in state["norm_rates"]], max(ranks, default=0))
     expected = {name: value for name, value in network.state_dict().items() if is_ours(name)}
     wrong = sorted(expected.keys() ^ state.keys())
     if wrong or any(state[name].shape != value.shape for name, value in expected.items()):

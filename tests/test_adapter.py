@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from hear_diffres import load_model
 from hear_diffres.adapter import SUFFIX, find_adapter, is_ours, load_adapter, make_adaptable, save_adapter
 from hear_diffres.backbone import MobileNet
+from hear_diffres.backbone.rates import RateConv
 from hear_diffres.errors import WeightsError
 from hear_diffres.published import load_published
 from hear_diffres.registry import build_network, get_config
@@ -33,11 +34,11 @@ def published_network(base):
     return network.eval()
 
 
-@pytest.fixture
-def adapter(base):
-    """An adapter that differs at every rate above 0."""
+@pytest.fixture(params=[0, 3])
+def adapter(base, request):
+    """An adapter that differs at every rate above 0, without and with additions to the 1 x 1 convolutions."""
     network = published_network(base)
-    make_adaptable(network, RATES)
+    make_adaptable(network, RATES, request.param)
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if is_ours(name) and value.is_floating_point() and name != "norm_rates":
@@ -48,10 +49,11 @@ def adapter(base):
     return path
 
 
-def test_splitting_keeps_the_function(base):
+@pytest.mark.parametrize("rank", [0, 3])
+def test_splitting_keeps_the_function(base, rank):
     plain, split = published_network(base), published_network(base)
     split.compressor.load_state_dict(plain.compressor.state_dict())
-    make_adaptable(split, RATES)
+    make_adaptable(split, RATES, rank)
     x = torch.randn(2, 128, 60)
     for rate in RATES:
         a = plain(x, reduction=rate)[0].pooled("e1")
@@ -89,6 +91,34 @@ def test_rates_use_their_own_set(base, adapter):
         model.reduction = rate
         model.get_scene_embeddings(audio)
         assert norm.current == index == model.network.backbone.stem.conv.current
+
+
+def test_what_a_convolution_adds_has_its_rank(base):
+    network = published_network(base)
+    make_adaptable(network, RATES, 3)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if name.endswith((".up", ".down")):
+                value += torch.rand_like(value)
+    found = [m for m in network.modules() if isinstance(m, RateConv)]
+    stages = network.mobilenet.stages
+    assert len(found) == sum(1 + (block.expand is not None) for block in stages) + 1  # and the last
+    for conv in found:
+        for rate in range(len(RATES)):
+            added = (conv.current_weight(rate) - conv.weight).flatten(1)
+            assert torch.linalg.matrix_rank(added, rtol=1e-5) == (min(3, *added.shape) if rate else 0)
+
+
+@torch.inference_mode()
+def test_folded_is_whole(base, adapter):
+    """What is added reaches the folded network and the compiled engine (tests/export has the exports)."""
+    audio = torch.randn(2, 20_000) * 0.1
+    for rate in RATES:
+        model = load_model("mn01", weights=base, reduction=rate, runtime="torch")
+        folded = model.get_scene_embeddings(audio)
+        with torch.inference_mode(False), torch.enable_grad():
+            plain = model.get_scene_embeddings(audio.clone())
+        assert torch.allclose(folded, plain.detach(), atol=1e-4)
 
 
 def test_given_by_path(base, adapter, tmp_path):

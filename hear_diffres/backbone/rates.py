@@ -1,4 +1,4 @@
-"""Layers with a set of parameters per reduction rate: batch normalisation, and the first convolution."""
+"""Layers with a set of parameters per reduction rate: batch normalisation, and convolutions."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def nearest_rate(rates: Sequence[float], reduction: float) -> int:
 
 
 def select_rate(module: nn.Module, index: int) -> None:
-    """Make every `RateNorm` and `RateStem` below `module` use set `index`."""
+    """Make every layer of this file below `module` use set `index`."""
     for child in module.modules():
-        if isinstance(child, RateNorm | RateStem):
+        if isinstance(child, RateNorm | RateStem | RateConv):
             child.current = index
 
 
@@ -84,6 +84,50 @@ class RateStem(nn.Conv2d):
         """The shared channel's weights and, for the others, those of the set `rate` (default: the current one)."""
         further = self.extra[self.current if rate is None else rate].reshape(self.weight[:, 1:].shape)
         return torch.cat([self.weight[:, :1], further], dim=1)
+
+
+class RateConv(nn.Conv2d):
+    """A 1 x 1 convolution to whose weights every rate but the first adds a matrix of low rank of its own.
+
+    As in LoRA (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022): the convolution itself need
+    not move, and what is added costs nothing when it runs, since it is summed into the weights beforehand.
+
+    Args:
+        conv: the 1 x 1 convolution to start from; all rates start as it.
+        count: number of rates, the first of which adds nothing.
+        rank: of what is added; at most as large as the smaller of the channel numbers.
+    """
+
+    def __init__(self, conv: nn.Conv2d, count: int, rank: int):
+        super().__init__(conv.in_channels, conv.out_channels, 1, bias=False)
+        self.load_state_dict(conv.state_dict())
+        self.current = 0
+        self.rank = rank = min(rank, conv.in_channels, conv.out_channels)
+        # One factor is zero at first, which leaves the function as it is; the other is not, which gives it a gradient.
+        down = conv.weight.new_empty(count - 1, rank, conv.in_channels)
+        self.down = nn.Parameter(down.normal_(std=conv.in_channels**-0.5))
+        self.up = nn.Parameter(conv.weight.new_zeros(count - 1, conv.out_channels, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve `[B, C, F, T]` with the current rate's weights."""
+        return F.conv2d(x, self.current_weight())
+
+    def current_weight(self, rate: int | None = None) -> Tensor:
+        """The weights of the set `rate` (default: the current one)."""
+        index = self.current if rate is None else rate
+        if index == 0:
+            return self.weight
+        return self.weight + (self.up[index - 1] @ self.down[index - 1]).reshape(self.weight.shape)
+
+
+def adapt_convolutions(module: nn.Module, count: int, rank: int) -> None:
+    """Replace every dense 1 x 1 convolution below `module` by a `RateConv` of it: the same function."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            if child.kernel_size == (1, 1) and child.groups == 1 and child.bias is None:
+                setattr(module, name, RateConv(child, count, rank))
+        else:
+            adapt_convolutions(child, count, rank)
 
 
 def freeze_statistics(module: nn.Module) -> None:

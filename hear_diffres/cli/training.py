@@ -157,6 +157,9 @@ def adapt(
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded shards, made from --audio or earlier.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of this run; it resumes (default: beside FILE).")] = None,
     clips: Annotated[int, typer.Option(help="Training clips.", min=1)] = 60_000,
+    rank: Annotated[
+        int, typer.Option(help="Rank of what each rate adds to the 1x1 convolutions; 0: nothing.", min=0)
+    ] = 8,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that mix audio and run the teacher.", min=0)] = 1,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, ready to resume.")] = None,
@@ -188,7 +191,7 @@ def adapt(
         source = Source(str(cache or ""), str(file), tier, workers, device)
         recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
         seconds = None if max_minutes is None else max_minutes * 60
-        made = train_adapter(recipe, source, folder, max_seconds=seconds)
+        made = train_adapter(recipe, source, folder, rank=rank, max_seconds=seconds)
         if made.resolve() != target.resolve():  # the run may be where the adapter is to lie
             for suffix in (".safetensors", ".json"):
                 shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))

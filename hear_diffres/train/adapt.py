@@ -22,8 +22,12 @@ from .picture import draw_logs
 from .recipe import Recipe
 from .stream import Source
 
+RANK = 8  # of what each rate adds to the 1 x 1 convolutions, unless told otherwise
 
-def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float | None = None) -> Path:
+
+def adapt(
+    recipe: Recipe, source: Source, run: str | Path, *, rank: int = RANK, max_seconds: float | None = None
+) -> Path:
     """Train the adapter of `source.teacher` until the recipe's clips are seen, resuming from what `run` holds.
 
     Only the adapter's own parameters move; the published convolutions and rate 0 stay as they are.
@@ -32,6 +36,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
         recipe: `reductions` are the rates above 0 to adapt to.
         source: audio (an empty `cache`: procedural audio alone) and the published file.
         run: folder of this run.
+        rank: of what each rate adds to the 1 x 1 convolutions; 0 for nothing.
         max_seconds: stop after this long, with a checkpoint.
 
     Returns:
@@ -45,7 +50,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
     config = get_config(source.teacher_tier)
     network = build_network(config)
     network.backbone.load_state_dict(load_published(source.teacher, config.width_mult, 3), strict=False)
-    make_adaptable(network, (0.0, *recipe.reductions))
+    make_adaptable(network, (0.0, *recipe.reductions), rank)
     network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.mobilenet.classifier.dropout.p = 0.0
     network.train()
@@ -66,7 +71,7 @@ def adapt(recipe: Recipe, source: Source, run: str | Path, *, max_seconds: float
     def save() -> None:
         record: dict[str, Any] = {
             "kind": "adapter", "model": config.name, "base": Path(source.teacher).name, "base_sha256": base,
-            "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
+            "rank": rank, "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
         }  # fmt: skip
         save_adapter(path, loop.average.state, record)
 

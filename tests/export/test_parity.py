@@ -138,14 +138,14 @@ def test_clicks_in_silence(mn01):
 
 
 def test_adapters_take_their_own_set_of_the_rate(opened):
-    """Normalisation and the first convolution split by rate, as an adapter leaves them."""
+    """Normalisation and convolutions split by rate, as an adapter leaves them."""
     model = torch_model("mn01", weights="random", reduction=0.5)
-    make_adaptable(model.network, (0.0, 0.25, 0.5, 0.75))
+    make_adaptable(model.network, (0.0, 0.25, 0.5, 0.75), rank=2)
     torch.manual_seed(3)
     for name, value in model.state_dict().items():
         if ".norm.rates." in name and name.endswith(("running_var", "weight")):
             value.uniform_(0.5, 2)
-        elif name.endswith("stem.conv.extra"):
+        elif name.endswith(("stem.conv.extra", ".conv.up")):
             value.normal_(0, 0.3)
     found = {}
     for rate in (0.25, 0.5):
