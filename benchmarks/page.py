@@ -19,6 +19,9 @@ best round of each stage is set against them. No floor is reachable to the last:
 matrix products, decoding OGG has work that is no multiplication, and a call of PyTorch takes some microseconds whatever
 it does."""
 
+_TARGETS = """`at its floors` names the tiers of which a target asks more than the floors below allow: in float32 on one
+thread they would miss it even if each of their stages took no more than its floor."""
+
 
 def write(results: dict[str, Any], pictures: list[str]) -> str:
     """The page.
@@ -43,7 +46,7 @@ table, not with other runs. MACs and parameters: `hear-diffres models`."""
     if left:
         texts = (f"{name} (needs {', '.join(packages)})" for name, packages in left.items())
         parts.append(f"Not installed, so left out: {'; '.join(texts)}.")
-    parts += ["## Targets", targets.table(results)]
+    parts += ["## Targets", targets.table(results), _TARGETS]
     parts += [f"![{name}]({name})" for name in pictures]
     for name, section in SECTIONS.items():
         if name not in results:

@@ -89,6 +89,17 @@ def test_targets_say_met_unmet_and_not_run():
     assert "not run" in targets.table({})
 
 
+def test_targets_beyond_the_floors_name_their_tiers():
+    times = {reference.REFERENCE: 0.1, "A, 0% removed": 0.05}
+    floors = {
+        f"{tier}, 0% removed": {stage: {"floor": ms, "times_floor": 2.0} for stage in stages.STAGES}
+        for tier, ms in (("a", 0.3), ("b", 0.4))
+    }
+    results = {"scenes": {"a, 1 thread": times, "b, 1 thread": times, "b, 2 threads": times}, "floors": floors}
+    said = [row.measured.partition("at its floors ")[2] for row in targets.rows(results)]
+    assert [text for text in said if text] == ["b 4.2 x"]  # 100 ms for 10 s of six stages at 0.4 ms a second
+
+
 def test_a_busy_machine_is_told():
     runs = {"stages": {"load": [0.5, 1.0]}, "embed": {"load": [1.0, 9.6e4]}}
     assert load.note(runs, ("stages",)) == "" == load.note({}) and "load up to 96000" in load.note(runs)
