@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import WeightsError
+
 SAVE_EVERY_S = 180.0
 LOG_EVERY = 50
 
@@ -106,8 +108,14 @@ class Loop:
 
     def _resume(self) -> None:
         saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(saved["network"])
-        self.helpers.load_state_dict(saved["helpers"])
+        try:
+            self.network.load_state_dict(saved["network"])
+            self.helpers.load_state_dict(saved["helpers"])
+        except RuntimeError as error:  # names and shapes, in PyTorch's words
+            raise WeightsError(
+                f"{self.checkpoint}: a run of another recipe or with other options; give a fresh folder, or its own "
+                f"({str(error).splitlines()[-1].strip()})"
+            ) from error
         self.optimiser.load_state_dict(saved["optimiser"])
         self.average.state, self.average.updates = saved["average"], saved["updates"]
         self.step, self.clips, self.origin = saved["step"], saved["clips"], saved.get("origin", "")

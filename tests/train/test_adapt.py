@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from hear_diffres import load_model
 from hear_diffres.cli import app
+from hear_diffres.errors import WeightsError
 from hear_diffres.published import load_published
 from hear_diffres.samples import RATE, make
 from hear_diffres.train.adapt import adapt, recipe_for
@@ -44,6 +45,14 @@ def test_only_the_adapter_moves(base, tmp_path):
     card = read_card(path)
     assert card["base_sha256"] == digest and card["clips_seen"] >= 64 and card["rank"] == 8
     assert next(read_log(tmp_path / "run" / "adapt.csv"))["lr"] > 0
+
+
+def test_a_run_of_another_rank_is_not_gone_on_with(base, tmp_path):
+    recipe = replace(recipe_for("mn01", (0.5,), 8, procedural_only=True), batch_seconds=8.0, crop_seconds=(1.0,))
+    source = Source("", str(base), "mn01", workers=0)
+    adapt(recipe, source, tmp_path / "run", rank=2)
+    with pytest.raises(WeightsError, match=r"adapt\.pt: a run of another recipe or with other options"):
+        adapt(replace(recipe, clips=16), source, tmp_path / "run", rank=0)
 
 
 def test_commands_from_adapting_to_shipping(base, tmp_path):
