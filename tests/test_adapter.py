@@ -166,7 +166,7 @@ def test_what_ships_matches_its_card():
         assert card["sha256"] == sha256(path) and card["kind"] == "adapter" and card["scores"] and card["data"]
         network = build_network(get_config(card["model"]))
         load_adapter(network, path, card["base_sha256"])  # names and shapes are checked
-        assert path.stat().st_size < 0.1 * 4 * sum(p.numel() for p in network.backbone.parameters())
+        assert path.stat().st_size < 0.15 * 4 * sum(p.numel() for p in network.backbone.parameters())
 
 
 @torch.inference_mode()
