@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AudioFileError, ConfigError
-from ..tasks.build import METADATA, VOCABULARY, workshop
+from ..tasks.build import METADATA, VOCABULARY
 from .postprocess import Frames
 
 Embed = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # audio [n, samples] to vectors and, for events, times
@@ -80,13 +81,37 @@ def embed_task(
     metadata = json.loads((task / METADATA).read_text())
     if not (task / str(sample_rate)).is_dir():
         raise ConfigError(f"{task}: no folder {sample_rate}; `hear-diffres tasks resample {task}` makes it")
-    part = workshop(out, task.name)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name in (METADATA, VOCABULARY, *(f"{split}.json" for split in metadata["splits"])):
+    beside = out.resolve().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    # A name of its own: another model may be at the same task, and its folder lie beside this one.
+    with tempfile.TemporaryDirectory(prefix=f".{task.name}.", dir=beside) as name:
+        part = Path(name) / task.name
+        part.mkdir()
+        _embed_into(part, task, metadata["splits"], out, embed, sample_rate, batch_seconds, progress)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(part, target)
+        except OSError:
+            if not target.exists():  # else another process was faster with the same
+                raise
+    return target
+
+
+def _embed_into(
+    part: Path,
+    task: Path,
+    splits: Sequence[str],
+    out: Path,
+    embed: Embed,
+    sample_rate: int,
+    batch_seconds: float,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """The files of `OUT/{task}`, into `part`."""
+    for name in (METADATA, VOCABULARY, *(f"{split}.json" for split in splits)):
         shutil.copy(task / name, part / name)
     shuffle = random.Random(0)  # one for all splits, as heareval
-    for split in metadata["splits"]:
+    for split in splits:
         table = json.loads((task / f"{split}.json").read_text())
         names = list(table)
         found = dict(_embedded(task / str(sample_rate) / split, names, embed, sample_rate, batch_seconds, progress))
@@ -101,9 +126,6 @@ def embed_task(
                 labels += labels_at(table[name], stamps)
                 times += [(str(out / task.name / split / name), float(stamp)) for stamp in stamps]
         _write(part, split, np.concatenate(vectors), labels, times)
-    out.mkdir(parents=True, exist_ok=True)
-    os.replace(part, target)
-    return target
 
 
 def _embedded(

@@ -72,6 +72,27 @@ def test_tones_are_told_apart(scene):
     assert again["folds"] == result["folds"]
 
 
+def test_two_models_at_one_task_at_once_do_not_meet(tmp_path):
+    """The second starts while the first is at it, with its folder beside the first's, and ends before it."""
+    task, inner = write_task(tmp_path / "tones"), []
+
+    def negative(audio):
+        return -spectrum(audio)[0], None
+
+    def outer(audio):
+        if not inner:
+            inner.append(embed_task(task, tmp_path / "out" / "b", negative, RATE))
+        return spectrum(audio)
+
+    first = embed_task(task, tmp_path / "out" / "a", outer, RATE)
+    alone = embed_task(task, tmp_path / "alone", spectrum, RATE)
+    for split in ("fold00", "fold01", "fold02"):
+        vectors = read_split(alone, split).vectors
+        assert (read_split(first, split).vectors == vectors).all()
+        assert (read_split(inner[0], split).vectors == -vectors).all()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]  # nothing else is left
+
+
 def test_events_are_found(tmp_path):
     folder = embed_task(write_task(tmp_path / "tones", event=True), tmp_path / "out", frames, RATE)
     split = read_split(folder, "fold00")
