@@ -60,7 +60,7 @@ def _beyond(results: dict[str, Any], key: str, rate: float, least: float) -> str
     found = []
     for row, times in results.get(key, {}).items():
         tier, _, count = row.partition(", ")
-        floors = results.get("floors", {}).get(f"{tier}, {rate:.0%} removed")
+        floors = results.get("floors", {}).get(stages.row_name(tier, rate))
         if count == "1 thread" and floors:  # floors are in ms per second of audio
             seconds = sum(floors[stage]["floor"] for stage in stages.STAGES) * reference.SECONDS / 1e3
             if times[reference.REFERENCE] / seconds < least:

@@ -111,7 +111,7 @@ def test_what_a_convolution_adds_has_its_rank(base):
 
 @torch.inference_mode()
 def test_folded_is_whole(base, adapter):
-    """What is added reaches the folded network and the compiled engine (tests/export has the exports)."""
+    """What is added reaches the folded network (tests/export: the compiled engine and the exports too)."""
     audio = torch.randn(2, 20_000) * 0.1
     for rate in RATES:
         model = load_model("mn01", weights=base, reduction=rate, runtime="torch")

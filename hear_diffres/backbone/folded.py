@@ -13,7 +13,7 @@ from ..affine import scale_and_shift
 from .base import BackboneOutput
 from .layers import ConvNorm, SqueezeExcite, TimeMask
 from .mobilenet import MobileNet, frequency_std
-from .rates import RateConv, RateNorm, RateStem
+from .rates import RateNorm, RateWeights
 
 _ACTS = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.Identity: ""}
 
@@ -41,7 +41,7 @@ def fold(module: ConvNorm, rate: int | None = None) -> tuple[Tensor, Tensor]:
     conv, norm = module.conv, _norm(module, rate)
     if norm is None or norm.running_var is None or norm.running_mean is None:
         raise TypeError(f"cannot fold {type(module.norm).__name__}")
-    weight = conv.current_weight(rate) if isinstance(conv, RateStem | RateConv) else conv.weight
+    weight = conv.current_weight(rate) if isinstance(conv, RateWeights) else conv.weight
     scale, shift = scale_and_shift(norm, torch.float64)
     return weight.double() * scale[:, None, None, None], shift
 

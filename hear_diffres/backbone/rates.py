@@ -56,11 +56,33 @@ def nearest_rate(rates: Sequence[float], reduction: float) -> int:
 def select_rate(module: nn.Module, index: int) -> None:
     """Make every layer of this file below `module` use set `index`."""
     for child in module.modules():
-        if isinstance(child, RateNorm | RateStem | RateConv):
+        if isinstance(child, RateNorm | RateWeights):
             child.current = index
 
 
-class RateStem(nn.Conv2d):
+class RateWeights(nn.Conv2d):
+    """A convolution whose weights depend on the current rate.
+
+    Args:
+        conv: the convolution to start from, dense and without bias.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        stride, padding = conv.stride[0], int(conv.padding[0])
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], stride, padding, bias=False)
+        self.load_state_dict(conv.state_dict())
+        self.current = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve `[B, C, F, T]` with the current rate's weights."""
+        return F.conv2d(x, self.current_weight(), stride=self.stride, padding=self.padding)
+
+    def current_weight(self, rate: int | None = None) -> Tensor:
+        """The weights of the set `rate` (default: the current one)."""
+        raise NotImplementedError
+
+
+class RateStem(RateWeights):
     """A first convolution whose further input channels have a weight per rate; the first channel is shared.
 
     Args:
@@ -69,16 +91,9 @@ class RateStem(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, count: int):
-        stride, padding = conv.stride[0], int(conv.padding[0])
-        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], stride, padding, bias=False)
-        self.load_state_dict(conv.state_dict())
-        self.current = 0
+        super().__init__(conv)
         # Flat, because `channels_last` knows tensors of four axes only.
         self.extra = nn.Parameter(conv.weight.new_zeros(count, conv.out_channels, conv.weight[0, 1:].numel()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve `[B, C, F, T]` with the current rate's weights."""
-        return F.conv2d(x, self.current_weight(), stride=self.stride, padding=self.padding)
 
     def current_weight(self, rate: int | None = None) -> Tensor:
         """The shared channel's weights and, for the others, those of the set `rate` (default: the current one)."""
@@ -86,7 +101,7 @@ class RateStem(nn.Conv2d):
         return torch.cat([self.weight[:, :1], further], dim=1)
 
 
-class RateConv(nn.Conv2d):
+class RateConv(RateWeights):
     """A 1 x 1 convolution to whose weights every rate but the first adds a matrix of low rank of its own.
 
     As in LoRA (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022): the convolution itself need
@@ -99,18 +114,12 @@ class RateConv(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, count: int, rank: int):
-        super().__init__(conv.in_channels, conv.out_channels, 1, bias=False)
-        self.load_state_dict(conv.state_dict())
-        self.current = 0
-        self.rank = rank = min(rank, conv.in_channels, conv.out_channels)
+        super().__init__(conv)
+        rank = min(rank, conv.in_channels, conv.out_channels)
         # One factor is zero at first, which leaves the function as it is; the other is not, which gives it a gradient.
         down = conv.weight.new_empty(count - 1, rank, conv.in_channels)
         self.down = nn.Parameter(down.normal_(std=conv.in_channels**-0.5))
         self.up = nn.Parameter(conv.weight.new_zeros(count - 1, conv.out_channels, rank))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve `[B, C, F, T]` with the current rate's weights."""
-        return F.conv2d(x, self.current_weight())
 
     def current_weight(self, rate: int | None = None) -> Tensor:
         """The weights of the set `rate` (default: the current one)."""
