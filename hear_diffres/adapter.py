@@ -57,12 +57,19 @@ def save_adapter(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
 
 
 def find_adapter(base: str | Path, base_sha256: str) -> Path | None:
-    """The adapter made for a published file: beside it (`NAME.adapter.safetensors`), or one that ships."""
+    """The adapter made for a published file: beside it (`NAME.adapter.safetensors`), or one that ships.
+
+    Raises:
+        WeightsError: the card of one of these is damaged.
+    """
     beside = Path(base).with_suffix(SUFFIX)
     candidates = [beside, *sorted(resource_folder("weights").glob(f"*{SUFFIX}"))]
     for path in candidates:
-        if path.is_file() and read_card(path).get("base_sha256") == base_sha256:
-            return path
+        try:
+            if path.is_file() and read_card(path).get("base_sha256") == base_sha256:
+                return path
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise WeightsError(f"{path.with_suffix('.json')}: not a readable card ({error})") from error
     return None
 
 

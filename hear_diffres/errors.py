@@ -27,5 +27,9 @@ class ConfigError(HearDiffResError):
     """A configuration file is missing or says something the package does not know."""
 
 
+class TrainingError(HearDiffResError):
+    """Training came to nothing."""
+
+
 class UntrainedWeightsWarning(UserWarning):
     """The model runs, but with random weights: none that were trained ship for it."""

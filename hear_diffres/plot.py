@@ -72,7 +72,7 @@ def look(audio: Tensor, model: HearModel) -> Kept:
     name = "diffres" if isinstance(compressor, DiffRes) else model.config.compressor
     has_opinion = isinstance(compressor, DiffRes) and compressor.estimator != "uniform"
     return Kept(
-        heading=f"{model.config.name}, {name}, reduction {model.reduction:.0%}: {n_frames} frames into {kept}",
+        heading=f"{model.config.name}, {name}, {_what_is_left(model, n_frames, out.feature)}",
         seconds=n_frames * model.config.frame_ms / 1000,
         picture=picture[0].cpu().numpy(),
         picture_name="log-mel (natural log)" if model.config.frontend == "logmel" else model.config.frontend,
@@ -83,6 +83,14 @@ def look(audio: Tensor, model: HearModel) -> Kept:
         code=out.resolution_enc[0].T.cpu().numpy(),
         window=_window(model.frontend),
     )
+
+
+def _what_is_left(model: HearModel, n_frames: int, feature: Tensor) -> str:
+    kept, bands = feature.shape[2:]
+    if kept == n_frames and bands == model.frontend.n_bands:
+        return f"all {n_frames} frames"
+    text = f"reduction {model.reduction:.0%}: {n_frames} frames into {kept}"
+    return text if bands == model.frontend.n_bands else f"{text}, {model.frontend.n_bands} bands into {bands}"
 
 
 def _window(frontend: FrontEnd) -> tuple[np.ndarray, np.ndarray] | None:

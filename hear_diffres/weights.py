@@ -48,6 +48,7 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
     }
     part = path.with_suffix(".part")
     save_file(half, part)
+    part.chmod(0o644)  # safetensors would have nobody else read it
     digest = sha256(part)
     os.replace(part, path)
     write_json(path.with_suffix(".json"), {"sha256": digest, **card})
@@ -87,7 +88,10 @@ def load_into(network: Network, path: str | Path) -> None:
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:
-        raise WeightsError(f"{path}: missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}")
+        raise WeightsError(
+            f"{path}: made for a network of other parts: missing {sorted(missing)[:3]}, "
+            f"unexpected {sorted(unexpected)[:3]}"
+        )
     for name, value in state.items():
         if value.shape != expected[name].shape:
             raise WeightsError(f"{path}: {name} is {tuple(value.shape)}, the model needs {tuple(expected[name].shape)}")

@@ -36,6 +36,20 @@ def fail(message: object, code: int = 2) -> typer.Exit:
     return typer.Exit(code)
 
 
+def check_device(device: str) -> None:
+    """Exit with the reason where PyTorch cannot use the device."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise fail(f"--device {device}: must be cpu or cuda") from error
+    if kind not in ("cpu", "cuda"):
+        raise fail(f"--device {device}: must be cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise fail(f"--device {device}: PyTorch finds no CUDA device here")
+
+
 def load(
     model: str, reduction: float, embedding: str, hop_ms: float, weights: str | None, budget: str | None, device: str,
     frontend: str | None = None, chunk_seconds: float = 10, precision: str = "float32",

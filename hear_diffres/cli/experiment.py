@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import HearDiffResError
-from .common import app, fail
+from .common import app, check_device, fail
 
 if TYPE_CHECKING:
     from ..experiment.classify import Plan
@@ -51,6 +51,11 @@ def _failing() -> Iterator[None]:
         raise fail(error) from error
 
 
+def _names(text: str | None) -> list[str] | None:
+    """Names joined by commas; None: all."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
 def _loop(ray: bool | None, address: str | None, threads: int, device: str = "cpu") -> Loop:
     from ..experiment.figures import check_matplotlib
     from ..experiment.grid import Loop
@@ -58,22 +63,26 @@ def _loop(ray: bool | None, address: str | None, threads: int, device: str = "cp
     check_matplotlib()  # now, not after hours
     if address is not None and ray is False:
         raise fail("--address is of a Ray cluster: it goes with --ray")
+    if address is None:  # else the device is another machine's
+        check_device(device)
     return Loop(True if address is not None else ray, address, threads, device)
 
 
-def _numbers(text: str, name: str) -> list[float]:
+def _numbers(text: str, name: str, empty: bool = False) -> list[float]:
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        found = [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise fail(f"{name}: numbers joined by commas, got {text!r}") from error
+    if not found and not empty:
+        raise fail(f"{name}: none given")
+    return found
 
 
 def _overrides(epochs: int | None, settings: list[str] | None) -> dict[str, Any]:
     from ..experiment.fit import read_settings
 
     found = read_settings(settings or [])
-    # Who asks for fewer epochs does not ask for less patience than that.
-    return found if epochs is None else {"epochs": epochs, "patience": epochs, **found}
+    return found if epochs is None else {"epochs": epochs, **found}
 
 
 def _run(plan: Plan, variants: Any, notes: Any, out: Path, loop: Loop, report: Any) -> None:
@@ -120,7 +129,7 @@ def esc(
     with _failing():
         plan = Plan(
             "esc", task, rate, validation=validation, overrides=_overrides(epochs, settings),
-            folds=folds.split(",") if folds else None, seeds=seeds,
+            folds=_names(folds), seeds=seeds,
         )  # fmt: skip
         chosen = choose(read_variants(variants), models)
         _run(plan, chosen, None, output, _loop(ray, address, threads, device), study.report)
@@ -175,7 +184,7 @@ def digits(
     with _failing():
         plan = Plan(
             "digits", task, rate, seconds, validation, study.RECIPE, _overrides(epochs, settings),
-            folds.split(",") if folds else None, seeds,
+            _names(folds), seeds,
         )  # fmt: skip
         chosen, notes = study.variants(_numbers(windows, "--windows"))
         _run(plan, chosen, notes, output, _loop(ray, address, threads, device), study.report)
@@ -211,11 +220,10 @@ def compression(
     with _failing():
         plan = Plan(
             "compression", task, rate, seconds, validation, overrides=_overrides(epochs, settings),
-            folds=folds.split(",") if folds else None, seeds=seeds,
+            folds=_names(folds), seeds=seeds,
         )  # fmt: skip
         chosen, notes = study.variants(
-            compressors.split(",") if compressors else None,
-            _numbers(reductions, "--reductions"), _numbers(hops, "--hops"), budgets.split(","), width, bands,
-            normalisation,
+            _names(compressors), _numbers(reductions, "--reductions", True), _numbers(hops, "--hops", True),
+            _names(budgets) or study.BUDGETS, width, bands, normalisation,
         )  # fmt: skip
         _run(plan, chosen, notes, output, _loop(ray, address, threads, device), study.report)

@@ -39,7 +39,7 @@ def export(
 
     Batch and length are free; reduction and embedding are fixed in the file. A .hear file needs numpy alone, and is the
     fastest on a CPU. The ONNX file runs wherever ONNX Runtime does: its only input that must be given is `audio`,
-    32 kHz mono float32 `[n_sounds, n_samples]`.
+    32 kHz mono float32 of n_sounds x n_samples.
     """
     from ..errors import UntrainedWeightsWarning
     from ..export import FORMATS, export_model

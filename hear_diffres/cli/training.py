@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import HearDiffResError
-from .common import Adapter, Budget, EmbeddingName, Precision, Weights, app, fail
+from .common import Adapter, Budget, EmbeddingName, Precision, Weights, app, check_device, fail
 
 if TYPE_CHECKING:
     from ..hear import HearModel
@@ -62,17 +63,34 @@ def train(
     from ..train.recipe import Recipe
     from ..train.stream import Source
 
+    check_device(device)
+    bad = 0
     try:
         plan = Recipe.load(recipe)
         if audio is not None:
-            for name, problem in build_shards(audio, cache):
-                typer.echo(f"bad file: {name}: {problem}", err=True)
+            bad = _tell(build_shards(audio, cache))
         seconds = None if max_minutes is None else max_minutes * 60
         source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
         path = distill(plan, source, run, max_seconds=seconds, snapshots=snapshots, first_stage=first_stage)
     except HearDiffResError as error:
         raise fail(error) from error
     typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")
+    _end(bad)
+
+
+def _tell(problems: Iterable[tuple[str, str]]) -> int:
+    """Name files that are left out; how many."""
+    count = 0
+    for name, problem in problems:
+        typer.echo(f"left out: {name}: {problem}", err=True)
+        count += 1
+    return count
+
+
+def _end(bad: int) -> None:
+    """Exit code 1 where files were left out, as `embed` has it; everything else was done."""
+    if bad:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -95,6 +113,7 @@ def probe(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file; sets are added to it.")] = None,
 ) -> None:
     """Judge embeddings: shallow classifiers on labelled audio, folds or speakers held out."""
+    from ..compression.base import check_reduction
     from ..cpu import prepare_cpu
     from ..errors import ConfigError
     from ..probe.run import exported_variants, published_variants, save, variants
@@ -109,6 +128,8 @@ def probe(
         typer.echo(f"{name:17} {row:34} {'   '.join(texts)}")
 
     net: HearModel | RuntimeModel
+    bad: list[str] = []
+    told = 0
     try:
         data = [load_set(text) for text in sets]
         if Path(model).suffix in KINDS:
@@ -116,20 +137,21 @@ def probe(
         elif model.endswith(".pt") and weights is None:
             net, rows = published_variants(model, embedding, precision)
         else:
-            chosen = [float(rate) for rate in rates.split(",")]
+            chosen = [check_reduction(float(rate)) for rate in rates.split(",")]
             net, rows = variants(
                 model, weights=weights, adapter=adapter, embedding=embedding, rates=chosen, budget=budget,
                 controls=controls, precision=precision,
             )  # fmt: skip
         for one in data:
-            table = run_probe(
-                rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report,
-                problem=lambda text: typer.echo(f"bad file: {text}", err=True),
-            )  # fmt: skip
+            table = run_probe(rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report, problem=bad.append)
+            for text in bad[told:]:
+                typer.echo(f"bad file: {text}", err=True)
+            told = len(bad)
             if output is not None:
                 save(output, net, table)
     except (HearDiffResError, ConfigError, ImportError, ValueError) as error:
         raise fail(error) from error
+    _end(len(bad))
 
 
 @app.command()
@@ -174,6 +196,8 @@ def adapt(
     from ..train.corpus import build_shards
     from ..train.stream import Source
 
+    check_device(device)
+    bad = 0
     try:
         tier = published_tier(file)
         rates = tuple(sorted({float(rate) for rate in reduction.split(",")} - {0.0}))
@@ -186,8 +210,7 @@ def adapt(
             raise ValueError(f"{target.parent}: no such folder")
         if audio is not None:
             cache = cache or folder / "cache"
-            for name, problem in build_shards(audio, cache):
-                typer.echo(f"bad file: {name}: {problem}", err=True)
+            bad = _tell(build_shards(audio, cache))
         source = Source(str(cache or ""), str(file), tier, workers, device)
         recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
         seconds = None if max_minutes is None else max_minutes * 60
@@ -198,6 +221,7 @@ def adapt(
     except (HearDiffResError, ValueError) as error:
         raise fail(error) from error
     typer.echo(str(target))
+    _end(bad)
 
 
 @app.command()

@@ -182,6 +182,8 @@ def plot(
     if animate is not None:
         if compressor not in (None, "diffres") or len(files) != 1:
             raise fail("--animate takes one audio file and shows DiffRes, no other compressor")
+        if frontend is not None or weights is not None:
+            raise fail("--animate draws the checkpoints of its folder: it takes neither --frontend nor --weights")
         return _animate(files[0], animate, output, model, reduction, budget, fps)
     if frontend is not None and weights is None:  # DiffRes has learned to look at the model's own pictures
         compressor, weights = compressor or "identity", "random"

@@ -45,9 +45,13 @@ class LongerHop(Fixed):
 class FewerBands(Fixed):
     """Merge neighbouring mel bands, as many as leaves `F * (1 - rate)` of them; every frame is kept.
 
-    Arguments and `forward` as `LongerHop`; the output's feature is `[B, 3, T, F * (1 - rate)]`. Bands are merged in
+    Arguments and `forward` as `LongerHop`. Bands are merged in
     the power domain, with `log_power=False` as they are. The merging itself, two multiplications per band and frame at
     most, is not counted among the MACs.
+
+    Shape:
+        - Input: `[B, T, F]` natural-log mel
+        - Output: a `CompressionOutput`, feature `[B, 3, T, F * (1 - rate)]`
 
     >>> FewerBands(128, 0.5)(torch.randn(2, 10, 128)).feature.shape
     torch.Size([2, 3, 10, 64])
@@ -71,7 +75,11 @@ class FewerBands(Fixed):
 class Identity(Fixed):
     """Every frame is kept, whatever the rate: what the network could do if nothing were removed, at the full price.
 
-    Arguments and `forward` as `LongerHop`; the output's feature is `[B, 3, T, F]`.
+    Arguments and `forward` as `LongerHop`.
+
+    Shape:
+        - Input: `[B, T, F]` natural-log mel
+        - Output: a `CompressionOutput`, feature `[B, 3, T, F]`
 
     >>> x = torch.randn(2, 10, 4)
     >>> torch.equal(Identity(4, 0.5)(x).feature[:, 0], x)

@@ -62,12 +62,14 @@ class _TransformPool(Pool):
         return super()._is_identity(rate) and self.quantise_step is None
 
     def _merge(self, frames: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        n = frames.shape[1]
-        kept = quantise(self._analyse(to_power(frames, self.in_power), k), self.quantise_step)
+        n, dtype = frames.shape[1], frames.dtype
+        # An FFT takes no bfloat16, and float16 on a CPU neither.
+        wide = frames.float() if dtype in (torch.float16, torch.bfloat16) else frames
+        kept = quantise(self._analyse(to_power(wide, self.in_power), k), self.quantise_step)
         # An orthonormal transform of fewer frames is as much larger: a constant stays that constant.
         scale = 1.0 if self.compat is not None else math.sqrt(k / n)
         merged = self._synthesise(kept) * scale
-        picture = to_picture(merged.clamp(min=0) if self.in_power else merged, self.in_power)
+        picture = to_picture(merged.clamp(min=0) if self.in_power else merged, self.in_power).to(dtype)
         return picture, picture
 
     @torch.no_grad()

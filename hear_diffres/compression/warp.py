@@ -71,15 +71,16 @@ class Warp:
     def from_cumsum(cls, cum_score: Tensor, bins: int, dtype: torch.dtype) -> Warp:
         """From running sums `[B, T]` (float64: float32 drifts by 1e-4 over a minute)."""
         start = torch.nn.functional.pad(cum_score, (1, 0))[:, :-1]
-        first = start.detach().floor().clamp(0, bins - 1)
-        share = (torch.minimum(cum_score, first + 1) - start).clamp(min=0)
+        # An integer before it is clamped: scores that are not a number then give bins that are none, and no bad index.
+        first = start.detach().floor().long().clamp(0, bins - 1)
+        share = (torch.minimum(cum_score, (first + 1).to(start.dtype)) - start).clamp(min=0)
         edge = torch.arange(bins, device=cum_score.device, dtype=cum_score.dtype).expand(len(cum_score), -1)
         crossing = torch.searchsorted(cum_score.detach().contiguous(), edge.contiguous())
         crossing = crossing.clamp(max=cum_score.shape[1] - 1)
         carry = (cum_score.gather(1, crossing) - edge).clamp(min=0, max=1)
         # A frame that starts in a bin is already counted there.
         carry = carry * (start.detach().gather(1, crossing) < edge)
-        return cls(bins, first.long(), share.to(dtype), crossing, carry.to(dtype))
+        return cls(bins, first, share.to(dtype), crossing, carry.to(dtype))
 
     def _rows(self, width: int) -> Tensor:
         offset = torch.arange(len(self.first), device=self.first.device).unsqueeze(1) * self.bins

@@ -23,22 +23,31 @@ def shift(picture: Tensor, lengths: Tensor | None, share: float, generator: Gene
     return picture.gather(2, index[:, None].expand(-1, picture.shape[1], -1))
 
 
-def mask_stripes(picture: Tensor, time: float, frequency: float, generator: Generator) -> Tensor:
+def mask_stripes(
+    picture: Tensor, lengths: Tensor | None, time: float, frequency: float, generator: Generator
+) -> Tensor:
     """SpecAugment: one stripe of time and one of frequency, of random width and place, become the clip's mean.
 
     Args:
         picture: `[B, bands, T]`.
-        time, frequency: widest stripe as a share of the axis; 0 leaves it out.
+        lengths: `[B]` valid frames, of which stripe and mean are taken; None: all.
+        time, frequency: widest stripe as a share of the clip's frames and of the bands; 0 leaves it out.
         generator: of random numbers, on the CPU.
     """
-    fill = picture.mean((1, 2), keepdim=True)
+    valid = torch.full((len(picture),), picture.shape[2]) if lengths is None else lengths.cpu()
+    if lengths is None:
+        fill = picture.mean((1, 2), keepdim=True)
+    else:
+        heard = torch.arange(picture.shape[2]) < valid[:, None]
+        count = (valid * picture.shape[1]).to(picture.device)
+        fill = (picture * heard[:, None].to(picture.device)).sum((1, 2)).div(count)[:, None, None]
     for axis, share in ((2, time), (1, frequency)):
         if share <= 0:
             continue
-        size = picture.shape[axis]
+        size = valid[:, None] if axis == 2 else picture.shape[axis]
         width = torch.rand(len(picture), 1, generator=generator) * share * size
         start = torch.rand(len(picture), 1, generator=generator) * (size - width)
-        step = torch.arange(size)
+        step = torch.arange(picture.shape[axis])
         inside = ((step >= start) & (step < start + width)).to(picture.device)
         picture = torch.where(inside.unsqueeze(3 - axis), fill, picture)
     return picture

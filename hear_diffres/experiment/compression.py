@@ -59,6 +59,8 @@ def variants(
         unknown = [name for name in given if name not in known]
         if unknown:
             raise ConfigError(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+    if not reductions and not hops_ms:
+        raise ConfigError("neither a reduction nor a hop to compare at")
     found: list[Variant] = []
     notes: list[dict[str, Any]] = []
 

@@ -118,6 +118,8 @@ def read_clips(folder: Path, sample_rate: int = 32_000, max_seconds: float | Non
 
 def _read(path: Path, sample_rate: int, max_seconds: float | None) -> np.ndarray:
     frames = -1 if max_seconds is None else round(max_seconds * sample_rate)
+    if frames == 0 or frames < -1:
+        raise ConfigError(f"no samples are left of clips cut to {max_seconds:g} s")
     try:
         samples, rate = soundfile.read(path, frames=frames, dtype="int16")
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:

@@ -19,9 +19,7 @@ WINDOWS_MS = (10.0, 35.0, 300.0)
 # Words are short and differ by their order in time: no rotation. Four speakers to train on are soon known by heart:
 # levels of their recordings go (per-sample normalisation), mixing and wide masks stay.
 # The window may move by 3 samples (of its standard deviation, at most) per step: from 300 ms to 30 in a third of them.
-RECIPE = Recipe(
-    epochs=16, patience=16, batch=32, shift=0.0, mixup=0.3, time_mask=0.3, frequency_mask=0.3, frontend_lr=0.1
-)
+RECIPE = Recipe(epochs=16, batch=32, shift=0.0, mixup=0.3, time_mask=0.3, frequency_mask=0.3, frontend_lr=0.1)
 
 
 def variants(window_ms: Sequence[float] = WINDOWS_MS, n_mels: int = 64) -> tuple[list[Variant], list[dict[str, Any]]]:

@@ -57,7 +57,8 @@ def describe_training(finished: Sequence[Finished]) -> str:
     return (
         f"Trained from scratch, tested on {', '.join(folds)} in turn ({clips['test']} clips in {folds[0]}), never seen "
         f"in training; the epoch with the least loss on {kept} ({clips['valid']} clips) is tested. At most "
-        f"{recipe['epochs']} epochs, mixup {recipe['mixup']:g}, SpecAugment {recipe['time_mask']:g} of time and "
+        f"{recipe['epochs']} epochs, ended after {recipe['patience']} without a smaller loss; mixup "
+        f"{recipe['mixup']:g}, SpecAugment {recipe['time_mask']:g} of time and "
         f"{recipe['frequency_mask']:g} of bands, rotation in time by {recipe['shift']:g}. Precision, recall and F1 are "
         "means over the classes."
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from ..files import write_json
 from ..machine import describe
 
@@ -104,6 +105,7 @@ def run_grid(cells: Sequence[Cell], run: Run, out: Path, loop: Loop | None = Non
 
     Raises:
         ConfigError: the folder holds a cell of that name with other settings; Ray is wanted and not installed.
+        TrainingError: cells failed to train, once all others are done.
     """
     loop = Loop() if loop is None else loop
     folder = out / "cells"
@@ -135,17 +137,38 @@ def _is_done(folder: Path, cell: Cell) -> bool:
     path = folder / f"{cell.key}.json"
     if not path.exists():
         return False
-    stored = json.loads(path.read_text())["cell"]
+    try:
+        found = json.loads(path.read_text())
+        stored, history = found["cell"], found["result"].get("history", [])
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged: remove it, and its cell runs again") from error
     wanted = json.loads(json.dumps(dataclasses.asdict(cell)))
     # What tables and pictures go by is no part of a run: a wider grid shows the same run in more of them.
     for each in (stored, wanted):
         each["settings"].pop("note", None)
+    _forgive_patience(stored, wanted, history)
     if stored != wanted:
         changed = sorted(_differences(stored, wanted))
         raise ConfigError(
             f"{path} was run with other {', '.join(changed)}: finish with the same options, or choose another folder"
         )
     return True
+
+
+def _forgive_patience(stored: dict[str, Any], wanted: dict[str, Any], history: Sequence[dict[str, float]]) -> None:
+    """Patience that would have kept the same epoch makes the same run."""
+    one, other = (each["settings"].get("recipe", {}) for each in (stored, wanted))
+    if "patience" in one and "patience" in other and len(history) == one.get("epochs"):
+        losses = [row["valid_loss"] for row in history]
+        best, stop = 0, len(losses)
+        for epoch, loss in enumerate(losses):
+            if loss < losses[best]:
+                best = epoch
+            elif epoch - best >= other["patience"]:
+                stop = epoch
+                break
+        if min(losses) == min(losses[: stop + 1]):
+            one["patience"] = other["patience"]
 
 
 def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
@@ -167,8 +190,24 @@ def _run_here(waiting: Sequence[Cell], run: Run, keep: Keep, loop: Loop, total: 
     from ..cpu import prepare_cpu
 
     prepare_cpu(loop.threads)
+    failed = []
     with tqdm(total=total, initial=total - len(waiting), unit="run", disable=None) as bar:
-        for cell in waiting:
+        for number, cell in enumerate(waiting, total - len(waiting) + 1):
             bar.set_description(cell.key)
-            keep(cell, execute(cell, run, bar.set_postfix_str))
+            try:
+                stored = execute(cell, run, bar.set_postfix_str)
+            except TrainingError as error:
+                failed.append(f"{cell.key}: {error}")
+            else:
+                keep(cell, stored)
+                tell(bar.disable, number, total, cell, stored)
             bar.update()
+    if failed:
+        raise TrainingError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(failed)}")
+
+
+def tell(unseen: bool, number: int, total: int, cell: Cell, stored: dict[str, Any]) -> None:
+    """One line for a finished cell, where there is no progress bar to see: in a log."""
+    if unseen:
+        sys.stderr.write(f"{number}/{total} {cell.key}: {stored['seconds']:.0f} s\n")
+        sys.stderr.flush()

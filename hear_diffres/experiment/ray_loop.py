@@ -36,13 +36,14 @@ def run_with_ray(cells: Sequence[Cell], run: Run, keep: Keep, loop: Loop) -> Non
     from tqdm import tqdm
 
     from ..cpu import prepare_cpu
-    from .grid import execute
+    from .grid import execute, tell
 
     def trial(config: dict[str, Any]) -> dict[str, Any]:
         prepare_cpu(loop.threads)
         # As one text: Tune would flatten and log every number of it.
         return {"stored": json.dumps(execute(cells[config["cell"]], run))}
 
+    done: list[str] = []
     bar = tqdm(total=len(cells), unit="run", disable=None)
 
     class Keeper(tune.Callback):  # type: ignore[misc]
@@ -50,7 +51,10 @@ def run_with_ray(cells: Sequence[Cell], run: Run, keep: Keep, loop: Loop) -> Non
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             cell = cells[trial.config["cell"]]
-            keep(cell, json.loads(trial.last_result["stored"]))
+            stored = json.loads(trial.last_result["stored"])
+            keep(cell, stored)
+            done.append(cell.key)
+            tell(bar.disable, len(done), len(cells), cell, stored)
             bar.set_description(cell.key, refresh=False)
             bar.update()
 

@@ -46,6 +46,8 @@ class Variant:
         """
         rest = dict(values)
         reduction, recipe = rest.pop("reduction", 0.0), rest.pop("recipe", {})
+        if not isinstance(recipe, dict):
+            raise ConfigError(f"variant {name}: recipe must be a table, got {recipe!r}")
         unknown = (rest.keys() - _MODEL_KEYS) | {f"recipe.{key}" for key in recipe.keys() - _RECIPE_KEYS}
         if unknown:
             allowed = ", ".join(sorted(_MODEL_KEYS | {"reduction", "recipe"}))
@@ -73,6 +75,9 @@ def read_variants(path: Path | None = None) -> dict[str, Variant]:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     common = tables.pop("common", {})
+    for name, values in (("common", common), *tables.items()):
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {name} must be a table, got {values!r}")
     return {name: Variant.read(name, common | values) for name, values in tables.items()}
 
 

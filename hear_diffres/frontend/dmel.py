@@ -21,7 +21,8 @@ class DMEL(StftFrontEnd):
     One number, `std` in samples, trades resolution in time against resolution in frequency for all bands; a window
     is counted `6 * std` long. Source: Martinsson and Sandsten, "DMEL: the differentiable log-mel spectrogram as a
     trainable layer in neural networks", ICASSP 2024. As there, the FFT is the next power of two that holds the window,
-    and jumps as that grows: a jump changes the bins under the mel bands, not the window, and has no gradient. The mel
+    and jumps as that grows: a jump changes the bins under the mel bands, not the window, and has no gradient. Unlike
+    there, it does not shrink so far that low bands hold no bin at all and turn constant (`min_n_fft`). The mel
     bank of a length is made when it is first needed and kept. Pre-emphasis, Kaldi's mel bands and `ln(p + 1e-5)` are
     `LogMel`'s; the paper's are none, HTK's and 1e-10.
 
@@ -35,6 +36,7 @@ class DMEL(StftFrontEnd):
         window_ms: length of the window at first, `6 * std`, milliseconds.
         n_fft: FFT length in samples, whatever `std` becomes (default: follow it). A window that outgrows it is cut.
         max_n_fft: the FFT does not follow beyond.
+        min_n_fft: nor below (default: the least at which every mel band has a bin; 32 follows as the paper does).
         f_min: lower edge of the lowest band, Hz.
         f_max: upper edge of the highest band, Hz.
         preemphasis: coefficient of the pre-emphasis, in `[0, 1]`.
@@ -66,16 +68,18 @@ class DMEL(StftFrontEnd):
         f_max: float = 15_000.0,
         preemphasis: float = 0.97,
         trainable: bool = True,
+        min_n_fft: int | None = None,
     ):
         super().__init__(sample_rate, hop_length, preemphasis)
         if not window_ms > 0:
             raise ValueError(f"window_ms must be above 0, got {window_ms}")
-        for name, length in (("n_fft", n_fft), ("max_n_fft", max_n_fft)):
+        for name, length in (("n_fft", n_fft), ("max_n_fft", max_n_fft), ("min_n_fft", min_n_fft)):
             if length is not None and (length < _SMALLEST_FFT or length & (length - 1)):
                 raise ValueError(f"{name} must be a power of two from {_SMALLEST_FFT} on, got {length}")
         self.n_mels = self.n_bands = n_mels
         self.fixed_n_fft, self.max_n_fft, self.f_min, self.f_max = n_fft, max_n_fft, f_min, f_max
-        self._first_window_ms = window_ms
+        self._first_window_ms, self._asked_min_n_fft = window_ms, min_n_fft
+        self.min_n_fft = self._least_n_fft() if min_n_fft is None else min_n_fft
         with torch.device("cpu"):  # its value decides shapes, so it is needed even where a network is on "meta"
             self.std = nn.Parameter(torch.tensor(window_ms / 6000 * sample_rate), requires_grad=trainable)
         self.banks = nn.ModuleDict()
@@ -84,7 +88,10 @@ class DMEL(StftFrontEnd):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that `DMEL(**x.get_config())` is `x` before it was trained."""
         names = ["sample_rate", "n_mels", "hop_length", "max_n_fft", "f_min", "f_max", "preemphasis"]
-        own = {"window_ms": self._first_window_ms, "n_fft": self.fixed_n_fft, "trainable": self.std.requires_grad}
+        own = {
+            "window_ms": self._first_window_ms, "n_fft": self.fixed_n_fft, "trainable": self.std.requires_grad,
+            "min_n_fft": self._asked_min_n_fft,
+        }  # fmt: skip
         return {name: getattr(self, name) for name in names} | own
 
     @property
@@ -94,13 +101,24 @@ class DMEL(StftFrontEnd):
 
     @property
     def n_fft(self) -> int:  # type: ignore[override]
-        """FFT length in samples: the next power of two from `6 * std` on, unless fixed."""
+        """FFT length in samples: the next power of two from `6 * std` on within the limits, unless fixed."""
         if self.fixed_n_fft is not None:
             return self.fixed_n_fft
         length = 6 * abs(float(self.std.detach())) * (1 - 1e-6)  # 32 ms at 32 kHz are 1024, whatever the rounding
         if not length < self.max_n_fft:
             return self.max_n_fft
-        return max(_SMALLEST_FFT, 2 ** math.ceil(math.log2(max(1.0, length))))
+        return min(self.max_n_fft, max(self.min_n_fft, 2 ** math.ceil(math.log2(max(1.0, length)))))
+
+    def _least_n_fft(self) -> int:
+        """The least at which no mel band is empty; where the longest leaves some empty too, no limit."""
+        n_fft = _SMALLEST_FFT
+        while n_fft <= self.max_n_fft:
+            with torch.device("cpu"):
+                bank = mel_bank(self.n_mels, n_fft, self.sample_rate, self.f_min, self.f_max)
+                if bool((bank.sum(1) > 0).all()):
+                    return n_fft
+            n_fft *= 2
+        return _SMALLEST_FFT
 
     @property
     def window(self) -> Tensor:  # type: ignore[override]

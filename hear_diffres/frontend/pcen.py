@@ -117,6 +117,8 @@ class PCEN(LogMel):
         # float64 from here on: the power of any finite float32 sample fits, and chunks differ by no rounding.
         energy = torch.cat(list(self._power(frames)), dim=1).double() * scale.double().square().unsqueeze(2)
         s, log_decay = self.s_logit.double().sigmoid(), F.logsigmoid(-self.s_logit.double())
+        if state is not None and state.shape != energy[:, 0].shape:
+            raise ValueError(f"state must be {list(energy[:, 0].shape)}, got {list(state.shape)}")
         average = leaky_sums(s * energy, log_decay, energy[:, 0] if state is None else state)
         gained = energy * (-self.alpha_logit.double().sigmoid() * (average + self._initial["eps"]).log()).exp()
         delta, r = self.delta_log.double().exp(), self.r_logit.double().sigmoid()

@@ -102,6 +102,10 @@ class StftFrontEnd(FrontEnd):
 
         Returns:
             `[B, n_bands, n_frames]`, natural logarithm of power.
+
+        Raises:
+            TypeError: audio that is not floating point.
+            ValueError: audio or `lengths` of another shape, no samples, or a length that the audio does not have.
         """
         frames, scale = self._frames(audio, lengths, n_frames, at_start)
         # ln(s² p + 1e-5) without forming s² p: exact where scale is 1, and finite for any finite input.
@@ -124,6 +128,7 @@ class StftFrontEnd(FrontEnd):
         self, audio: Tensor, lengths: Tensor | None, n_frames: int | None, at_start: bool
     ) -> tuple[Tensor, Tensor]:
         """Frames `[B, n_frames, n_fft]` of the signal divided by `[B, 1]`, 1 for all but huge amplitudes."""
+        _check(audio, lengths)
         if audio.shape[1] < 2:  # pre-emphasis drops one sample
             audio = F.pad(audio, (0, 2 - audio.shape[1]))
         if n_frames is None:
@@ -162,3 +167,16 @@ class StftFrontEnd(FrontEnd):
         index = torch.minimum(index, period - index).clamp(min=0)
         index = torch.minimum(index, valid - 1)
         return signal.gather(1, index.expand(len(signal), -1))
+
+
+def _check(audio: Tensor, lengths: Tensor | None) -> None:
+    if not audio.is_floating_point():
+        raise TypeError(f"audio must be floating point, full scale 1, got {audio.dtype}")
+    if audio.ndim != 2 or audio.shape[1] < 1:
+        raise ValueError(f"audio must be [n_sounds, n_samples] of at least 1 sample, got {tuple(audio.shape)}")
+    if lengths is None:
+        return
+    if lengths.shape != audio.shape[:1]:
+        raise ValueError(f"lengths must be [{len(audio)}], one per row, got {tuple(lengths.shape)}")
+    if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= audio.shape[1]:
+        raise ValueError(f"lengths must lie in [1, {audio.shape[1]}], the samples there are, got {lengths.tolist()}")

@@ -174,6 +174,8 @@ def _index(path: Path) -> Iterator[_Row]:
         if not {"path", "label", "fold"} <= set(reader.fieldnames or ()):
             raise ConfigError(f"{path}: needs the columns path, label, fold")
         for row in reader:
+            if not (row["path"] and row["label"] and row["fold"]):
+                raise ConfigError(f"{path}, line {reader.line_num}: a path, a label and a fold are needed")
             yield (path.parent / row["path"],), row["label"], row["fold"]
 
 

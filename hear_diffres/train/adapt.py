@@ -16,6 +16,7 @@ from ..cpu import prepare_cpu
 from ..published import load_published
 from ..registry import build_network, get_config
 from ..weights import sha256
+from .corpus import fingerprint
 from .elastic import Elastic
 from .loop import Loop, ramp
 from .picture import draw_logs
@@ -41,6 +42,9 @@ def adapt(
 
     Returns:
         The adapter, `NAME.adapter.safetensors` in `run`.
+
+    Raises:
+        WeightsError: `run` is of another file, recipe or rank.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -58,20 +62,21 @@ def adapt(
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(is_ours(name))
     losses = Elastic(network, MobileNet(config.width_mult), recipe, aligned=True).to(where).train()
+    base = sha256(source.teacher)
     loop = Loop(
         run, "adapt", network, losses, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=0.0, ema=recipe.ema, clip_norm=5.0, device=where,
+        plan={**recipe.plan(), "rank": rank, "base_sha256": base},
     )  # fmt: skip
-    base = sha256(source.teacher)
-    path = run / Path(source.teacher).with_suffix(SUFFIX).name
+    path, corpus = run / Path(source.teacher).with_suffix(SUFFIX).name, fingerprint(source.cache)
 
     def save() -> None:
         record: dict[str, Any] = {
             "kind": "adapter", "model": config.name, "base": Path(source.teacher).name, "base_sha256": base,
-            "rank": rank, "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step,
+            "rank": rank, "recipe": asdict(recipe), "clips_seen": loop.clips, "steps": loop.step, "corpus": corpus,
         }  # fmt: skip
         save_adapter(path, loop.average.state, record)
 

@@ -109,11 +109,11 @@ def resemblyzer() -> _Tool:
 
 
 _MAKERS: dict[str, Callable[[], _Tool]] = {"f0": crepe, "notes": basic_pitch, "speaker": resemblyzer}
-# Which categories of shards a tool is worth running on.
+# Which categories of shards a tool is worth running on; of "mixed", which a folder of one's own is, nothing is known.
 TOOLS: dict[str, tuple[str, ...]] = {
-    "f0": ("instrument", "music", "speech"),
-    "notes": ("instrument", "music"),
-    "speaker": ("speech",),
+    "f0": ("instrument", "music", "speech", "mixed"),
+    "notes": ("instrument", "music", "mixed"),
+    "speaker": ("speech", "mixed"),
 }
 
 
@@ -124,20 +124,27 @@ def annotate(cache: str | Path, tool: str, max_hours: float | None = None) -> It
     `[clips, 256]` (`speaker`, zeros for clips too short). Frames beyond `max_hours` of a shard are NaN or zeros.
 
     Raises:
-        ConfigError: no such tool, or it is not installed.
+        ConfigError: no such tool, it is not installed, or `cache` has no shard that it is worth running on.
     """
     cache = Path(cache)
     if tool not in TOOLS:
         raise ConfigError(f"no tool {tool!r}; there are {', '.join(TOOLS)}")
+    metas = {path: json.loads(path.read_text()) for path in sorted(cache.glob("*.json"))}
+    worth = {
+        path: meta
+        for path, meta in metas.items()
+        if meta.get("category", "mixed") in TOOLS[tool] and (cache / f"{path.stem}.npy").exists()
+    }
+    if not worth:
+        raise ConfigError(f"{cache}: no shards of {', '.join(TOOLS[tool])} for {tool} here")
     try:
         run = _MAKERS[tool]()
     except ImportError as error:
         raise ConfigError(f"{tool}: {error}; see hear_diffres.train.annotate for what to install") from error
     prepare_cpu(1)
-    for path in sorted(cache.glob("*.json")):
-        meta = json.loads(path.read_text())
+    for path, meta in worth.items():
         target = cache / f"{path.stem}.{tool}.npy"
-        if meta.get("category") not in TOOLS[tool] or target.exists() or not (cache / f"{path.stem}.npy").exists():
+        if target.exists():
             continue
         audio = np.load(cache / f"{path.stem}.npy", mmap_mode="r")
         lengths = np.array([clip[1] for clip in meta["clips"]])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from ..errors import ConfigError
 from ..registry import ModelConfig, get_config
 from ..resources import resource_folder
 from ..weights import read_card, sha256
-from .corpus import load_corpus
+from .corpus import fingerprint, load_corpus
+from .recipe import Recipe
 
 LIMITS = (
     "Distilled from one teacher on {hours:.0f} hours of audio ({environmental:.1f} of it environmental) and "
@@ -61,7 +63,8 @@ def ship(
         licence: of the weights.
 
     Raises:
-        ConfigError: the run has no weights yet, or the scores are those of another file.
+        ConfigError: the run has no weights yet or has not seen all of its recipe's clips, there are no scores, or they
+            are those of another file, or `cache` is not what it was trained on.
     """
     found = sorted(Path(run).glob("*.safetensors"))
     if len(found) != 1:
@@ -70,7 +73,14 @@ def ship(
     record = read_card(source)
     is_adapter = record.get("kind") == "adapter"
     digest = sha256(source)
-    if scores and digest != scores.get("adapter_sha256" if is_adapter else "weights_sha256"):
+    if record["clips_seen"] < record["recipe"]["clips"]:
+        seen, wanted = record["clips_seen"], record["recipe"]["clips"]
+        raise ConfigError(f"{source}: not finished, {seen} of {wanted} clips were seen")
+    if not isinstance(scores, Mapping) or not scores.get("results"):
+        raise ConfigError(f"{source}: no scores, which `hear-diffres probe -o` writes")
+    if record.get("corpus", fingerprint(cache)) != fingerprint(cache):
+        raise ConfigError(f"{source}: was trained on another corpus than {cache}")
+    if digest != scores.get("adapter_sha256" if is_adapter else "weights_sha256"):
         raise ConfigError(f"{source}: the scores are those of another file")
     variant = record.get("variant")
     cost = cost_of(ModelConfig(**variant) if variant else get_config(record["model"]), embeddings=())
@@ -78,9 +88,9 @@ def ship(
     hours = sum(row["hours"] for row in data)
     environmental = sum(row["hours"] for row in data if row["category"] == "env")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    own = not (resource_folder("configs") / "train" / f"{record['model']}.toml").is_file()
     # A recipe of one's own is in the card in full, under `recipe`.
-    command = "adapt" if is_adapter else f"train {'RECIPE' if own else 'configs/train/' + record['model']}.toml"
+    own = "RECIPE" if _is_own(record["recipe"]) else f"configs/train/{record['model']}"
+    command = "adapt" if is_adapter else f"train {own}.toml"
     if "first_stage_of" in record:
         command += f" --first-stage RUN_OF_{record['first_stage_of']}"
     *most, last = (f"{seconds:g}" for seconds in sorted(set(record["recipe"]["crop_seconds"])))
@@ -106,6 +116,15 @@ def ship(
     shutil.copyfile(source, target)
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return target
+
+
+def _is_own(recipe: Mapping[str, Any]) -> bool:
+    """Whether a run's recipe is none of those that ship."""
+    path = resource_folder("configs") / "train" / f"{Path(recipe['model']).stem}.toml"
+    if not path.is_file():
+        return True
+    theirs = json.loads(json.dumps(asdict(Recipe.load(path))))
+    return {**theirs, "model": ""} != {**theirs, **recipe, "model": ""}
 
 
 def data_table(cache: str | Path) -> str:

@@ -6,8 +6,10 @@ starts, licence and origin if known) and `NAME.mel.npy` (float16 natural-log mel
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError
+from ..files import write_json
 from ..frontend import LogMel
 
 _CHUNK = 1000  # frames of log-mel computed at a time
@@ -87,10 +90,10 @@ def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[
     """Every shard of a folder, log-mel made where it is missing (on `device`).
 
     Raises:
-        ConfigError: the folder holds no shard (`hear-diffres train --audio` makes them).
+        ConfigError: the folder holds no shard (`hear-diffres train --audio` makes them), or nothing but shorter clips.
     """
     folder = Path(folder)
-    shards = []
+    shards, too_short = [], False
     for path in sorted(folder.glob("*.json")):
         name = path.stem
         if not (folder / f"{name}.npy").exists():
@@ -102,6 +105,9 @@ def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[
         counts = clip_frames(lengths, LogMel().hop_length)
         mel = np.load(folder / f"{name}.mel.npy", mmap_mode="r")
         keep = counts >= 10  # a tenth of a second
+        if not keep.any():
+            too_short = True
+            continue
         starts = np.cumsum(counts) - counts
         audio = np.load(folder / f"{name}.npy", mmap_mode="r")
         first_samples = np.array([c[0] for c in meta["clips"]])
@@ -112,43 +118,79 @@ def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[
             )
         )  # fmt: skip
     if not shards:
-        raise ConfigError(f"{folder}: no shards (NAME.npy + NAME.json) here")
+        problem = "no clip of a tenth of a second or more" if too_short else "no shards (NAME.npy + NAME.json) here"
+        raise ConfigError(f"{folder}: {problem}")
     return shards
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Which corpus this is: a digest of its shards' names and clips; empty for none (procedural audio alone)."""
+    digest = hashlib.sha256()
+    if not str(folder):
+        return ""
+    for path in sorted(Path(folder).glob("*.json")):
+        if path.with_suffix(".npy").exists():
+            digest.update(json.dumps([path.stem, json.loads(path.read_text())["clips"]]).encode())
+    return digest.hexdigest()
 
 
 def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.0) -> Iterator[tuple[str, str]]:
     """Decode every audio file below `audio` into one shard per top-level folder; yields (file, problem).
 
-    Shards already in `cache` are left alone. A file longer than `max_seconds` is cut.
+    Shards already in `cache` are left alone; files that have come into their folders since are named. A file longer
+    than `max_seconds` is cut.
+
+    Raises:
+        ConfigError: no such folder, or no audio file below it.
     """
     from ..audio import audio_below, read_audio  # late: the training loop itself needs no decoder
     from .gather import selection
 
     audio, cache = Path(audio), Path(cache)
+    if not audio.is_dir():
+        raise ConfigError(f"{audio}: no such folder")
     cache.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[Path]] = {}
     for path in audio_below(audio):
         relative = path.relative_to(audio)
         files.setdefault(relative.parts[0] if len(relative.parts) > 1 else "audio", []).append(path)
+    if not files:
+        raise ConfigError(f"{audio}: no audio files here")
     rules = selection()
     for name, paths in files.items():
-        if (cache / f"{name}.json").exists():
+        done = cache / f"{name}.json"
+        if done.exists():
+            meta = json.loads(done.read_text())
+            known = {clip[2] for clip in meta["clips"]} | set(meta.get("bad", ()))
+            new = [path for path in paths if str(path.relative_to(audio)) not in known]
+            if new and "bad" in meta:
+                yield str(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
             continue
-        clips, parts, start = [], [], 0
-        for path in paths:
-            try:
-                samples = read_audio(path)
-            except Exception as error:  # whatever a decoder meets: report it, go on with the rest
-                yield str(path), str(error)
-                continue
-            samples = samples[: int(max_seconds * 32_000)]
-            parts.append((samples.clip(-1, 1) * 32767).astype(np.int16))
-            clips.append([start, len(samples), str(path.relative_to(audio))])
-            start += len(samples)
-        if not clips:
-            continue
-        _save_atomically(cache / f"{name}.npy", np.concatenate(parts))
-        part = cache / f"{name}.json.part"
-        category = rules.get(name, {}).get("category", "mixed")
-        part.write_text(json.dumps({"name": name, "category": category, "clips": clips}))
-        os.replace(part, cache / f"{name}.json")
+        clips, bad, start = [], [], 0
+        samples_file = cache / f"{name}.samples.part"
+        with samples_file.open("wb") as out:  # not in memory: a folder may hold days
+            for path in paths:
+                clip = str(path.relative_to(audio))
+                try:
+                    samples = read_audio(path)[: int(max_seconds * 32_000)]
+                except Exception as error:  # whatever a decoder meets: report it, go on with the rest
+                    bad.append(clip)
+                    yield str(path), str(error).removeprefix(f"{path}: ")
+                    continue
+                out.write((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+                clips.append([start, len(samples), clip])
+                start += len(samples)
+        if clips:
+            _as_array(samples_file, cache / f"{name}.npy", start)
+            category = rules.get(name, {}).get("category", "mixed")
+            write_json(done, {"name": name, "category": category, "clips": clips, "bad": bad})
+        samples_file.unlink(missing_ok=True)
+
+
+def _as_array(samples: Path, target: Path, count: int) -> None:
+    """A file of int16 samples as an array file."""
+    part = target.with_name(target.name + ".part")
+    with samples.open("rb") as source, part.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "<i2", "fortran_order": False, "shape": (count,)})
+        shutil.copyfileobj(source, out)
+    os.replace(part, target)

@@ -24,8 +24,9 @@ from ..registry import build_network, get_config, list_models
 from ..weights import save_weights
 from .blockwise import TAPS as BLOCK_TAPS
 from .blockwise import Blockwise
+from .corpus import fingerprint
 from .elastic import Elastic
-from .extra import label_counts
+from .extra import check_annotations, label_counts
 from .loop import Loop, ramp
 from .picture import draw_logs
 from .recipe import Recipe, find_variant
@@ -96,25 +97,30 @@ def distill(
         network.to(where)
     if recipe.blockwise_clips:
         freeze_statistics(network.backbone)
+    check_annotations(source.cache, recipe.extra)
     labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
+    # Whoever drew from it meanwhile (a teacher in this process, or in another): the second stage begins alike.
+    torch.manual_seed(recipe.seed)
     second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()
     own_rates = network.frontend.lr_scale
-    apart = [(p, own_rates.get(name, 1.0)) for name, p in frontend_parameters(network.frontend).items()]
+    apart = [
+        (p, recipe.frontend_lr * own_rates.get(name, 1.0)) for name, p in frontend_parameters(network.frontend).items()
+    ]
     loop = Loop(
         run, "elastic", network, second, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=recipe.weight_decay, ema=recipe.ema, clip_norm=5.0, device=where,
-        apart=apart,
+        apart=apart, plan=recipe.plan(),
     )  # fmt: skip
-    weights = run / f"{config.name}.safetensors"
+    weights, corpus = run / f"{config.name}.safetensors", fingerprint(source.cache)
 
     def save() -> None:
         record: dict[str, Any] = {
             "model": config.name, "recipe": {**asdict(recipe), "model": Path(recipe.model).name},
             "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": recipe.blockwise_clips,
-            "teacher": Path(source.teacher).name,
+            "teacher": Path(source.teacher).name, "corpus": corpus,
         }  # fmt: skip
         if origin:
             record["first_stage_of"] = origin
@@ -153,6 +159,7 @@ def _blockwise(
             ramp, total=recipe.blockwise_clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
+        plan=recipe.plan(first_stage=True),
     )  # fmt: skip
     seed = 2 * recipe.seed
     free_clips = recipe.blockwise_free_share * recipe.blockwise_clips

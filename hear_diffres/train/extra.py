@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from .annotate import TOOLS
 from .corpus import Shard
 from .labels import label_patterns, read_labels
@@ -113,6 +114,19 @@ def label_counts(folder: str | Path, wanted: Collection[str]) -> dict[str, int]:
     return counts
 
 
+def check_annotations(folder: str | Path, wanted: Collection[str]) -> None:
+    """Raise ConfigError where nothing in the corpus tells of a wanted target."""
+    labelled = label_counts(folder, wanted)
+    for name in wanted:
+        if name in TOOLS:
+            if not any(Path(folder).glob(f"*.{name}.npy")):
+                raise ConfigError(
+                    f"{folder}: nothing for the loss {name!r}: `hear-diffres annotate --tool {name}` first"
+                )
+        elif name not in labelled:
+            raise ConfigError(f"{folder}: no shard with labels for the loss {name!r} (configs/train/labels.toml)")
+
+
 def collate(targets: list[dict[str, np.ndarray]], wanted: Collection[str]) -> dict[str, Tensor]:
     """One tensor per target: NaN rows, or label -1, where a clip has none."""
     out = {}
@@ -159,7 +173,9 @@ class ExtraHeads(nn.Module):
             pooled: tap to `[B, C]`.
             targets: what `collate` made.
         """
-        x = self.norm(torch.cat([pooled[name] for name in self.features], dim=1))
+        x = torch.cat([pooled[name] for name in self.features], dim=1)
+        # Of one clip there is no spread: what was seen so far has to do.
+        x = self.norm(x) if len(x) > 1 else F.batch_norm(x, self.norm.running_mean, self.norm.running_var)
         out = {}
         for name, head in self.heads.items():
             target, y = targets[name], head(x)
@@ -178,8 +194,9 @@ def _divergence(y: Tensor, target: Tensor) -> Tensor:
 
 
 def _activations(y: Tensor, target: Tensor) -> Tensor:
-    own = F.binary_cross_entropy(target.clamp(0, 1), target.clamp(0, 1), reduction="none")
-    return (F.binary_cross_entropy_with_logits(y, target.clamp(0, 1), reduction="none") - own).sum(1)
+    target = target.clamp(0, 1)
+    own = torch.special.entr(target) + torch.special.entr(1 - target)  # autocast on CUDA knows no plain cross-entropy
+    return (F.binary_cross_entropy_with_logits(y, target, reduction="none") - own).sum(1)
 
 
 def _angle(y: Tensor, target: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class Loop:
         clip_norm: gradients are scaled down to this norm; None leaves them.
         device: where to train; CUDA under bfloat16 autocast.
         apart: parameters with a multiple of the learning rate of their own, and without weight decay.
+        plan: what the result depends on beside clips and learning rate, as JSON has it; kept in the checkpoint.
+
+    Raises:
+        WeightsError: the folder's checkpoint is of another plan or network.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Loop:
         clip_norm: float | None,
         device: torch.device,
         apart: Sequence[tuple[nn.Parameter, float]] = (),
+        plan: Mapping[str, Any] | None = None,
     ):
         self.run, self.name, self.network, self.helpers = run, name, network, helpers
         self.total, self.lr, self.schedule, self.clip_norm, self.device = clips, lr, schedule, clip_norm, device
@@ -95,6 +101,7 @@ class Loop:
         self.lr_scales = [1.0, 1.0, *(scale for _, scale in apart)]
         self.optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
         self.average = Average(network, ema)
+        self.plan = json.loads(json.dumps(plan or {}))
         self.step = self.clips = 0
         self.origin = ""  # model whose run this was taken from
         self.checkpoint = run / f"{name}.pt"
@@ -108,13 +115,18 @@ class Loop:
 
     def _resume(self) -> None:
         saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
+        other = sorted(name for name in begun.keys() & self.plan.keys() if begun[name] != self.plan[name])
+        if other:
+            changes = ", ".join(f"{name} {begun[name]!r}, now {self.plan[name]!r}" for name in other)
+            raise WeightsError(f"{self.checkpoint}: begun with {changes}; give a fresh folder, or go on with the same")
         try:
             self.network.load_state_dict(saved["network"])
             self.helpers.load_state_dict(saved["helpers"])
         except RuntimeError as error:  # names and shapes, in PyTorch's words
             raise WeightsError(
                 f"{self.checkpoint}: a run of another recipe or with other options; give a fresh folder, or its own "
-                f"({str(error).splitlines()[-1].strip()})"
+                f"({str(error).splitlines()[-1].strip()[:200]})"
             ) from error
         self.optimiser.load_state_dict(saved["optimiser"])
         self.average.state, self.average.updates = saved["average"], saved["updates"]
@@ -126,7 +138,7 @@ class Loop:
         state = {
             "network": self.network.state_dict(), "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(), "average": self.average.state, "updates": self.average.updates,
-            "step": self.step, "clips": self.clips, "origin": self.origin,
+            "step": self.step, "clips": self.clips, "origin": self.origin, "plan": json.dumps(self.plan),
         }  # fmt: skip
         torch.save(state, part)
         os.replace(part, self.checkpoint)
@@ -151,7 +163,7 @@ class Loop:
         if self.finished:
             return True
         started = saved_at = time.monotonic()
-        with _Log(self.run / f"{self.name}.csv") as log:
+        with _Log(self.run / f"{self.name}.csv", self.step) as log:
             for batch in batches:
                 lr = self.lr * self.schedule(self.clips)
                 for group, scale in zip(self.optimiser.param_groups, self.lr_scales, strict=True):
@@ -185,13 +197,23 @@ class Loop:
 
 
 class _Log:
-    """Means over `LOG_EVERY` steps, appended to a CSV file."""
+    """Means over `LOG_EVERY` steps, appended to a CSV file.
 
-    def __init__(self, path: Path):
-        self.path, self.sums, self.since = path, dict[str, float](), 0
+    Rows beyond `step`, where a run goes on from, are dropped.
+    """
+
+    def __init__(self, path: Path, step: int):
+        self.path, self.step, self.sums, self.since = path, step, dict[str, float](), 0
 
     def __enter__(self) -> _Log:
-        self.new = not self.path.exists()
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        head, rows = lines[:1], [line for line in lines[1:] if line.endswith("\n")]
+        kept = [line for line in rows if int(line.partition(",")[0]) <= self.step]
+        self.new = not kept
+        if lines and [*head, *kept] != lines:  # killed after its last checkpoint
+            part = self.path.with_suffix(".csv.part")
+            part.write_text("".join([*head, *kept] if kept else []))
+            os.replace(part, self.path)
         self.file = self.path.open("a", newline="")
         self.writer = csv.writer(self.file)
         return self

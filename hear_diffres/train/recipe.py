@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from ..errors import ConfigError
 from ..registry import ModelConfig, get_config
 from ..resources import resource_folder
+from .spread import KINDS
 
 EXTRA = ("f0", "notes", "speaker", "words", "note", "instrument")
+_STAGES = tuple(f"block{stage}" for stage in range(16))
+# What a run may be gone on with otherwise than it was begun.
+_FREE = {
+    "clips", "blockwise_clips", "lr", "blockwise_lr", "frontend_lr", "warmup_clips", "decay_share",
+    "blockwise_free_share",
+}  # fmt: skip
+_FIRST_STAGE = {"model", "seed", "batch_seconds", "crop_seconds", "ema", "procedural", "max_sources"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,8 @@ class Recipe:
         batch_seconds: audio per step, in seconds.
         crop_seconds: clip lengths, one drawn per step.
         lr: peak learning rate of AdamW.
+        frontend_lr: multiple of the learning rate that a trainable front end asks for (`lr` times its `lr_scale`):
+            DMEL's window would move by 10 samples of its standard deviation per step at an `lr` of 1e-3.
         weight_decay: of AdamW, on convolution and linear weights.
         warmup_clips: linear ramp of the learning rate at the start.
         decay_share: share of `clips` at the end over which the learning rate falls linearly to 0.
@@ -60,6 +71,7 @@ class Recipe:
     batch_seconds: float = 80.0
     crop_seconds: tuple[float, ...] = (5.0, 5.0, 5.0, 2.0, 1.0)
     lr: float = 1e-3
+    frontend_lr: float = 0.1
     weight_decay: float = 1e-4
     warmup_clips: int = 5_000
     decay_share: float = 0.3
@@ -75,6 +87,43 @@ class Recipe:
     )
     spread: tuple[str, ...] = ("deviation",)
     map_taps: tuple[str, ...] = ("block3", "block5", "block8", "block11", "block13", "block15")
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            _check_kind(one.name, getattr(self, one.name), _KINDS[one.name])
+        for name in ("clips", "max_sources"):
+            _check(name, getattr(self, name), "1 or more", getattr(self, name) >= 1)
+        for name in ("blockwise_clips", "warmup_clips", "seed", "blockwise_lr", "lr", "frontend_lr", "weight_decay"):
+            _check(name, getattr(self, name), "0 or more", 0 <= getattr(self, name) < math.inf)
+        for name in ("blockwise_free_share", "decay_share", "procedural", "annotated"):
+            _check(name, getattr(self, name), "between 0 and 1", 0 <= getattr(self, name) <= 1)
+        _check("ema", self.ema, "from 0 to below 1", 0 <= self.ema < 1)
+        _check("batch_seconds", self.batch_seconds, "above 0", 0 < self.batch_seconds < math.inf)
+        lengths, rates = self.crop_seconds, self.reductions
+        _check("crop_seconds", lengths, "lengths from 0.1 to 10", lengths and all(0.1 <= x <= 10 for x in lengths))
+        _check("reductions", rates, "rates from 0 to below 1", rates and all(0 <= rate < 1 for rate in rates))
+        for name, known in (("budgets", ("block", "clip")), ("spread", KINDS), ("map_taps", _STAGES)):
+            unknown = [value for value in getattr(self, name) if value not in known]
+            _check(name, unknown, f"of {', '.join(known)}", not unknown)
+        _check("budgets", self.budgets, "one at least", self.budgets)
+        _check("norms", self.norms, "'shared' or 'per_rate'", self.norms in ("shared", "per_rate"))
+        losses = {"logits", "pooled", "se", "maps", "spread", "guide", *EXTRA}
+        _check("loss", sorted(self.loss.keys() - losses), f"of {', '.join(sorted(losses))}", self.loss.keys() <= losses)
+        for name, weight in self.loss.items():
+            _check_kind(f"loss.{name}", weight, float)
+            _check(f"loss.{name}", weight, "0 or more", 0 <= weight < math.inf)
+
+    def plan(self, *, first_stage: bool = False) -> dict[str, Any]:
+        """What a run's result depends on and cannot be changed on the way, as clips and learning rates can.
+
+        Args:
+            first_stage: only what that depends on.
+        """
+        names = _FIRST_STAGE if first_stage else {one.name for one in fields(self)} - _FREE
+        plan = {**{name: getattr(self, name) for name in sorted(names)}, "model": Path(self.model).name}
+        if first_stage:
+            plan["spread"] = self.spread if self.loss.get("spread") else ()
+        return plan
 
     @property
     def extra(self) -> tuple[str, ...]:
@@ -92,21 +141,39 @@ class Recipe:
         """
         try:
             values = tomllib.loads(Path(path).read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown or "model" not in values:
             raise ConfigError(f"{path}: " + (f"unknown keys {sorted(unknown)}" if unknown else "no key `model`"))
-        losses = values.get("loss", {}).keys() - {"logits", "pooled", "se", "maps", "spread", "guide", *EXTRA}
-        if losses:
-            raise ConfigError(f"{path}: no losses {sorted(losses)}")
-        if values.get("norms", "shared") not in ("shared", "per_rate"):
-            raise ConfigError(f"{path}: norms must be 'shared' or 'per_rate', got {values['norms']!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        model, beside = Path(arguments["model"]), Path(path).parent / arguments["model"]
+        try:
+            recipe = cls(**arguments)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        model, beside = Path(recipe.model), Path(path).parent / recipe.model
         if model.suffix == ".toml" and not model.exists() and beside.exists():
-            arguments["model"] = str(beside)
-        return cls(**arguments)
+            return replace(recipe, model=str(beside))
+        return recipe
+
+
+def _check(name: str, value: Any, what: str, holds: object) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {what}, got {value!r}")
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    right = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if isinstance(value, bool) or not right:
+        words = {float: "a number", int: "a whole number", str: "a text", tuple: "a list", dict: "a table"}
+        raise ConfigError(f"{name} must be {words[kind]}, got {value!r}")
+    if kind is tuple:
+        item: type = str if name in ("budgets", "spread", "map_taps") else float
+        for each in value:
+            _check_kind(f"each of {name}", each, item)
+
+
+_KINDS = {name: get_origin(kind) or kind for name, kind in get_type_hints(Recipe).items()}
 
 
 def find_variant(name: str) -> ModelConfig:

@@ -183,6 +183,18 @@ def test_water_filling_keeps_contrast_and_sum():
     assert torch.allclose(ratio.amax(1), ratio.amin(1))
 
 
+@pytest.mark.parametrize("budget", ["block", "clip"])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_is_not_a_number_stays_so_and_in_its_clip(budget, gradients):
+    diffres = DiffRes(1000, 6, 0.5, budget=budget).eval()
+    x = torch.randn(3, 130, 6)
+    spoiled = x.clone()
+    spoiled[1, 20, 3] = float("nan")
+    with torch.set_grad_enabled(gradients):
+        out, whole = diffres(spoiled).feature, diffres(x).feature
+    assert torch.isnan(out[1]).any() and torch.equal(out[[0, 2]], whole[[0, 2]])
+
+
 def test_no_dense_matrix_is_formed():
     # 200,000 frames: a dense float32 matrix would hold 20 G numbers.
     out = DiffRes(100, 4, 0.5)(log_mel(1, 200_000, 4))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hear_diffres.errors import ConfigError
+from hear_diffres.errors import ConfigError, TrainingError
 from hear_diffres.experiment.augment import mask_stripes, mixup, shift
 from hear_diffres.experiment.classify import run_cell
 from hear_diffres.experiment.data import read_clips, split_rows
@@ -123,7 +123,7 @@ def test_augmentation_keeps_what_it_must():
         assert torch.equal(moved[row, :, n:], x[row, :, n:])
         assert torch.equal(moved[row, :, :n].sort(1).values, x[row, :, :n].sort(1).values)
     assert not torch.equal(moved, x) and torch.equal(shift(x, None, 0.0, generator), x)
-    masked = mask_stripes(x, 0.5, 0.5, generator)
+    masked = mask_stripes(x, None, 0.5, 0.5, generator)
     changed = masked != x
     assert changed.any() and all(len(masked[row][changed[row]].unique()) <= 2 for row in range(6))
     targets = torch.eye(6)
@@ -144,3 +144,38 @@ def test_a_cell_refuses_other_data(task_dir):
     settings = {"sample_rate": 32_000, "max_seconds": None, "data": "other", "validation": "fold"}
     with pytest.raises(ConfigError, match="not the data that the study was begun with"):
         run_cell(task_dir, "cpu", Cell("esc", "x", "fold00", 0, settings))
+
+
+def test_stripes_lie_within_a_clip_and_are_a_share_of_it():
+    """However much padding a batch brings: the same stripe, the clip's own mean."""
+    lengths = torch.tensor([30, 20, 12])
+    x = torch.randn(3, 8, 30)
+    padded = torch.full((3, 8, 90), 1e3)
+    padded[:, :, :30] = x
+    for time, frequency in ((0.3, 0.0), (0.0, 0.3)):
+        tight, loose = (
+            mask_stripes(part, lengths, time, frequency, torch.Generator().manual_seed(3)) for part in (x, padded)
+        )
+        for row, n in enumerate(lengths):
+            assert torch.equal(tight[row, :, :n], loose[row, :, :n])
+            changed = tight[row, :, :n] != x[row, :, :n]
+            share = changed.any(0 if time else 1).float().mean()
+            assert share <= 0.3 + 1 / int(n if time else 8)
+            if changed.any():
+                torch.testing.assert_close(tight[row, :, :n][changed].unique(), x[row, :, :n].mean()[None])
+    everything = mask_stripes(x, torch.full((3,), 30), 0.5, 0.5, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(everything, mask_stripes(x, None, 0.5, 0.5, torch.Generator().manual_seed(0)))
+
+
+def test_a_run_that_diverges_is_no_result(task_dir):
+    with pytest.raises(TrainingError, match="no epoch of 2 had a finite validation loss"):
+        trained(task_dir, recipe=Recipe(epochs=2, batch=4, lr=1e30))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["epochs=0", "patience=0", "batch=0", "lr=-1", "lr=nan", "mixup=-1", "time_mask=3", "smoothing=3", "shift=1"],
+)
+def test_fields_out_of_range_are_named(text):
+    with pytest.raises(ConfigError, match=text.partition("=")[0]):
+        Recipe(**read_settings([text]))

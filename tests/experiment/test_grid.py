@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from hear_diffres.errors import ConfigError
+from hear_diffres.errors import ConfigError, TrainingError
 from hear_diffres.experiment.classify import Plan
 from hear_diffres.experiment.fit import Recipe
 from hear_diffres.experiment.grid import Cell, Loop, run_grid
@@ -62,6 +62,50 @@ def test_a_wider_grid_takes_over_what_is_finished(tmp_path):
     found = run_grid(cells(4, note={"axes": ["rate", "hop"]}), partial(count, done), tmp_path)
     assert done == ["v0-fold01-0", "v1-fold01-0"]
     assert found[0].cell.settings["note"] == {"axes": ["rate", "hop"]}
+
+
+def with_history(losses, cell, progress=None):
+    return {"history": [{"valid_loss": loss} for loss in losses]}
+
+
+def test_patience_that_keeps_the_same_epoch_is_the_same_run(tmp_path):
+    def grid(patience):
+        return cells(1, recipe={"epochs": 5, "patience": patience})
+
+    losses = [3.0, 1.0, 2.0, 2.0, 1.5]
+    found = run_grid(grid(5), partial(with_history, losses), tmp_path / "a")
+    assert run_grid(grid(2), partial(count, None), tmp_path / "a")[0].result == found[0].result
+    late = [3.0, 1.0, 2.0, 2.0, 0.5]  # 2 epochs without a smaller loss would have stopped before the last
+    run_grid(grid(5), partial(with_history, late), tmp_path / "b")
+    assert run_grid(grid(3), partial(count, None), tmp_path / "b")
+    with pytest.raises(ConfigError, match=r"other settings\.recipe\.patience"):
+        run_grid(grid(2), partial(count, []), tmp_path / "b")
+
+
+def diverge(done, cell, progress=None):
+    if cell.variant == "v1":
+        raise TrainingError("no luck")
+    return count(done, cell)
+
+
+def test_cells_that_diverge_leave_the_others_and_are_named(tmp_path, capsys):
+    done = []
+    with pytest.raises(TrainingError, match="2 of 4 runs failed: v1-fold00-0: no luck; v1-fold01-0"):
+        run_grid(cells(), partial(diverge, done), tmp_path)
+    assert done == ["v0-fold00-0", "v0-fold01-0"] and len(list((tmp_path / "cells").glob("*.json"))) == 2
+    # What is no terminal gets a line per run.
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "1/4 v0-fold00-0",
+        "3/4 v0-fold01-0",
+    ]
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    run_grid(cells(1), partial(count, []), tmp_path)
+    path = tmp_path / "cells" / "v0-fold00-0.json"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(ConfigError, match=r"v0-fold00-0\.json is damaged"):
+        run_grid(cells(1), partial(count, []), tmp_path)
 
 
 def plan_of(task):

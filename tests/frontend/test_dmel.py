@@ -20,7 +20,7 @@ def slow_dmel(audio: np.ndarray, std: float, n_fft: int, preemphasis: float = 0.
 @pytest.mark.parametrize(("window_ms", "n_fft"), [(1.0, 32), (10.0, 512), (32.0, 1024), (35.0, 2048), (300.0, 16384)])
 def test_equals_the_definition(window_ms, n_fft):
     audio = np.random.default_rng(0).standard_normal(20_000) * 0.1
-    front = DMEL(window_ms=window_ms)
+    front = DMEL(window_ms=window_ms, min_n_fft=32)
     assert front.n_fft == n_fft and front.std.item() == pytest.approx(window_ms * 32 / 6)
     out = front(torch.from_numpy(audio.astype(np.float32))[None])[0].detach().numpy()
     expected = slow_dmel(audio, window_ms * 32 / 6, n_fft)
@@ -45,7 +45,7 @@ def test_gradient_of_the_window_against_finite_differences(options):
 
 
 def test_the_fft_follows_the_window_and_banks_are_kept():
-    front, audio = DMEL(), torch.randn(1, 9000) * 0.1
+    front, audio = DMEL(min_n_fft=32), torch.randn(1, 9000) * 0.1
     sizes = []
     for std in (133.0, 30.0, 600.0, -600.0, 1e9, 0.0, float("inf")):
         with torch.no_grad():
@@ -59,6 +59,27 @@ def test_the_fft_follows_the_window_and_banks_are_kept():
         front.std.fill_(133.0)
     front(audio)
     assert front.banks["1024"] is bank
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [({}, 1024), ({"n_mels": 64}, 512), ({"sample_rate": 8000, "n_mels": 64, "hop_length": 80, "f_max": 3750.0}, 256)],
+)
+def test_however_short_the_window_every_band_hears_something(options, least):
+    front = DMEL(window_ms=10.0, **options)
+    with torch.no_grad():
+        front.std.fill_(3.0)
+    assert front.n_fft == least == front.min_n_fft
+    loud = front(torch.randn(1, 9000)).detach()
+    assert (loud.amax(2) > loud.new_tensor(1e-5).log() + 1).all()
+    half = DMEL(window_ms=10.0, **options, min_n_fft=least // 2)
+    with torch.no_grad():
+        half.std.fill_(3.0)
+    assert (half(torch.randn(1, 9000)).amax(2) < half.std.new_tensor(1.1e-5).log()).any()  # so it takes that many
+
+
+def test_a_limit_that_no_fft_can_meet_is_none():
+    assert DMEL(n_mels=128, max_n_fft=256, window_ms=1.0).n_fft == 32
 
 
 def test_a_bank_first_needed_in_inference_serves_training():

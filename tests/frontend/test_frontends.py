@@ -53,6 +53,24 @@ def chunked(net: FrontEnd, audio: torch.Tensor, size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("audio", "lengths", "error", "message"),
+    [
+        (torch.zeros(400), None, ValueError, "n_sounds, n_samples"),
+        (torch.zeros(1, 2, 400), None, ValueError, "n_sounds, n_samples"),
+        (torch.zeros(1, 0), None, ValueError, "at least 1 sample"),
+        (torch.zeros(1, 400, dtype=torch.int16), None, TypeError, "floating point"),
+        (torch.zeros(1, 400), [401], ValueError, r"lengths must lie in \[1, 400\]"),
+        (torch.zeros(1, 400), [0], ValueError, r"lengths must lie in \[1, 400\]"),
+        (torch.zeros(2, 400), [400], ValueError, r"lengths must be \[2\]"),
+    ],
+)
+def test_what_is_no_batch_of_clips_is_said(name, audio, lengths, error, message):
+    with pytest.raises(error, match=message):
+        front(name)(audio, None if lengths is None else torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_config_round_trip(name):
     for options in ({}, OPTIONS[name]):
         made = FRONTENDS[name](**options)

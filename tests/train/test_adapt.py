@@ -47,12 +47,16 @@ def test_only_the_adapter_moves(base, tmp_path):
     assert next(read_log(tmp_path / "run" / "adapt.csv"))["lr"] > 0
 
 
-def test_a_run_of_another_rank_is_not_gone_on_with(base, tmp_path):
+def test_a_run_of_another_rank_or_rate_is_not_gone_on_with(base, tmp_path):
     recipe = replace(recipe_for("mn01", (0.5,), 8, procedural_only=True), batch_seconds=8.0, crop_seconds=(1.0,))
     source = Source("", str(base), "mn01", workers=0)
     adapt(recipe, source, tmp_path / "run", rank=2)
-    with pytest.raises(WeightsError, match=r"adapt\.pt: a run of another recipe or with other options"):
+    with pytest.raises(WeightsError, match=r"adapt\.pt: begun with rank 2, now 0"):
         adapt(replace(recipe, clips=16), source, tmp_path / "run", rank=0)
+    other = replace(recipe, clips=16, reductions=(0.25,))
+    with pytest.raises(WeightsError, match=r"begun with reductions \[0\.5\], now \[0\.25\]"):
+        adapt(other, source, tmp_path / "run", rank=2)
+    assert read_card(adapt(replace(recipe, clips=16, lr=1e-3), source, tmp_path / "run", rank=2))["clips_seen"] == 16
 
 
 def test_commands_from_adapting_to_shipping(base, tmp_path):

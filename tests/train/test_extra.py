@@ -130,6 +130,10 @@ def test_unknown_and_missing_tools_are_named(tmp_path, monkeypatch):
         raise ImportError("No module named 'torchcrepe'")
 
     monkeypatch.setattr(annotating, "_MAKERS", {"f0": missing})
+    with pytest.raises(ConfigError, match="no shards of instrument, music, speech, mixed for f0 here"):
+        list(annotate(tmp_path, "f0"))
+    (tmp_path / "own.json").write_text('{"category": "mixed", "clips": []}')
+    (tmp_path / "own.npy").touch()
     with pytest.raises(ConfigError, match="torchcrepe"):
         list(annotate(tmp_path, "f0"))
     with pytest.raises(ConfigError, match=r"labels\.toml"):

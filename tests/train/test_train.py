@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from hear_diffres import load_model
 from hear_diffres.backbone import MobileNet
-from hear_diffres.errors import ConfigError
+from hear_diffres.errors import ConfigError, WeightsError
 from hear_diffres.frontend import LogMel
 from hear_diffres.published import load_published
 from hear_diffres.registry import build_network, get_config
@@ -19,10 +20,10 @@ from hear_diffres.resources import resource_folder
 from hear_diffres.samples import KINDS, RATE, make
 from hear_diffres.train.blockwise import TAPS as BLOCK_TAPS
 from hear_diffres.train.blockwise import Blockwise, WidthMaps
-from hear_diffres.train.corpus import build_shards, load_corpus
+from hear_diffres.train.corpus import build_shards, fingerprint, load_corpus
 from hear_diffres.train.distill import distill
 from hear_diffres.train.elastic import Elastic
-from hear_diffres.train.loop import Average, read_log
+from hear_diffres.train.loop import Average, _Log, read_log
 from hear_diffres.train.losses import Matching, logit_loss
 from hear_diffres.train.mixtures import Mixer
 from hear_diffres.train.recipe import Recipe
@@ -116,6 +117,35 @@ def test_run_is_resumed_and_learns(cache, teacher, tmp_path, norms):
     assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
     assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 240
     assert (distill(recipe, source, run) == path) and len(list(read_log(run / "blockwise.csv"))) == len(stages)
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(cache, teacher, tmp_path):
+    plan = {"batch_seconds": 12.0, "crop_seconds": (1.0,), "warmup_clips": 12}
+    source = Source(str(cache), str(teacher), "mn01", workers=0)
+    recipe = Recipe("mn01", clips=12, blockwise_clips=12, **plan)
+    distill(recipe, source, tmp_path)
+    for changes, words in (
+        ({"reductions": (0.0, 0.1)}, r"elastic\.pt: begun with reductions .*, now \[0\.0, 0\.1\]"),
+        ({"loss": {**recipe.loss, "se": 0.0}}, "begun with loss"),
+        ({"crop_seconds": (2.0,)}, r"blockwise\.pt: begun with crop_seconds"),
+        ({"model": "mn02"}, "begun with model 'mn01', now 'mn02'"),
+    ):
+        with pytest.raises(WeightsError, match=words):
+            distill(replace(recipe, **changes), source, tmp_path)
+    path = distill(replace(recipe, clips=24, lr=1e-4, decay_share=0.5), source, tmp_path)
+    assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 24
+
+
+def test_the_second_stage_begins_alike_whichever_process_mixes(cache, teacher, tmp_path):
+    recipe = Recipe(
+        "mn01", clips=12, blockwise_clips=12, batch_seconds=12.0, crop_seconds=(1.0,), warmup_clips=0, norms="shared"
+    )
+    logs = []
+    for workers in (0, 1):
+        distill(recipe, Source(str(cache), str(teacher), "mn01", workers=workers), tmp_path / str(workers))
+        logs.append(next(read_log(tmp_path / str(workers) / "elastic.csv")))
+    for name in logs[0].keys() - {"seconds"}:
+        assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-3), name
 
 
 def test_first_stage_of_another_run(cache, teacher, tmp_path):
@@ -224,3 +254,66 @@ def test_bad_recipe(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"r\.toml"):
             Recipe.load(path)
+    path.write_bytes(b'model = "mn01" # \xff')
+    with pytest.raises(ConfigError, match=r"r\.toml"):
+        Recipe.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "reductions = [0, 1.5]", "reductions = []", "reductions = 0.5", "crop_seconds = 5.0", "crop_seconds = [0.0]",
+        'budgets = "block"', 'budgets = ["weird"]', "budgets = []", 'map_taps = ["nope"]', 'lr = "x"', "lr = -1.0",
+        "max_sources = 0", "procedural = 2.0", "clips = 0", "clips = 1.5", "ema = 1.0", "seed = true",
+        'spread = ["wide"]', "loss = { logit = 1.0 }", 'loss = { logits = "x" }', "batch_seconds = nan", "model = 4",
+    ],
+)  # fmt: skip
+def test_values_no_recipe_can_have_are_named(tmp_path, text):
+    path, key = tmp_path / "r.toml", text.split(" = ")[0]
+    path.write_text(text if key == "model" else f'model = "mn01"\n{text}')
+    with pytest.raises(ConfigError, match=rf"r\.toml: .*{key}"):
+        Recipe.load(path)
+
+
+def test_a_killed_run_leaves_a_log_that_goes_on(tmp_path):
+    path = tmp_path / "a.csv"
+    path.touch()  # opened, and killed before its first row
+    row = {"total": torch.tensor(1.0)}
+    with _Log(path, 0) as log:
+        for step in range(1, 4):
+            log.add(step, 10 * step, 1.0, 0.1, row, flush=True)
+    with path.open("a") as file:
+        file.write("4,40,1,1.00e-01,1.0")  # half a row
+    with _Log(path, 2) as log:  # the checkpoint is of the second step
+        log.add(3, 30, 1.0, 0.1, {"total": torch.tensor(2.0)}, flush=True)
+    rows = list(read_log(path))
+    assert [(row["step"], row["total"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+    with _Log(path, 0) as log:  # killed before the first checkpoint
+        log.add(1, 10, 1.0, 0.1, row, flush=True)
+    assert [row["step"] for row in read_log(path)] == [1]
+
+
+def test_files_that_came_later_and_folders_without_any_are_named(tmp_path):
+    audio = tmp_path / "audio" / "one"
+    with pytest.raises(ConfigError, match="no such folder"):
+        list(build_shards(audio, tmp_path / "cache"))
+    audio.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="no audio files"):
+        list(build_shards(audio.parent, tmp_path / "cache"))
+    (audio / "broken.wav").write_bytes(b"x")
+    soundfile.write(audio / "a.wav", make("bird", 1, 1.0), RATE)
+    assert len(list(build_shards(audio.parent, tmp_path / "cache"))) == 1
+    assert not list(build_shards(audio.parent, tmp_path / "cache"))
+    before = fingerprint(tmp_path / "cache")
+    soundfile.write(audio / "b.wav", make("bird", 2, 1.0), RATE)
+    ((name, problem),) = build_shards(audio.parent, tmp_path / "cache")
+    assert name.endswith("b.wav") and "remove that to decode them" in problem
+    assert fingerprint(tmp_path / "cache") == before != ""
+    (tmp_path / "cache" / "one.json").unlink()
+    list(build_shards(audio.parent, tmp_path / "cache"))
+    assert fingerprint(tmp_path / "cache") != before
+    (tmp_path / "short").mkdir()
+    soundfile.write(tmp_path / "short" / "a.wav", np.zeros(1), RATE)
+    list(build_shards(tmp_path / "short", tmp_path / "other"))
+    with pytest.raises(ConfigError, match="no clip of a tenth of a second"):
+        load_corpus(tmp_path / "other")

@@ -85,7 +85,13 @@ def test_command_trains_a_variant_beside_its_recipe_and_goes_on(tmp_path, cache,
     model = load_model(file, weights=run / "mine.safetensors", embedding="e1")
     assert model.network.frontend.shifted_by != 1.0
     assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
-    scores = {"weights_sha256": sha256(run / "mine.safetensors")}
+    scores = {"weights_sha256": sha256(run / "mine.safetensors"), "results": {"one": {}}}
+    with pytest.raises(ConfigError, match="no scores"):
+        ship(run, cache, {}, tmp_path)
+    with pytest.raises(ConfigError, match="scores are those of another file"):
+        ship(run, cache, scores | {"weights_sha256": "0"}, tmp_path)
+    with pytest.raises(ConfigError, match="trained on another corpus"):
+        ship(run, tmp_path, scores, tmp_path)
     shipped = json.loads(ship(run, cache, scores, tmp_path).with_suffix(".json").read_text())
     assert shipped["command"] == "hear-diffres train RECIPE.toml" and shipped["macs_per_second"]["0.5"] > 0
 
@@ -99,7 +105,29 @@ def test_a_front_end_learns_at_its_own_rate(tmp_path, source, monkeypatch, scale
     moved = abs(float(saved["network"]["frontend.shifted_by"]) - 1)
     assert saved["step"] == 2
     # A step of AdamW is about as long as its learning rate.
-    assert moved > 10 * saved["step"] * recipe.lr if scale else moved == 0
+    expected = scale * recipe.frontend_lr * saved["step"] * recipe.lr
+    assert expected / 10 < moved < 1.5 * expected if scale else moved == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*(f'width_mult = 0.1\nfrontend = "{name}"' for name in ("dmel", "pcen", "mfcc", "linear")),
+     'backbone = "cnn"\ncompressor = "identity"\nn_mels = 64\nhop_length = 640',
+     'backbone = "ast"\nn_mels = 64\nbackbone_options = { width = 24, depth = 1, heads = 2 }'],
+)  # fmt: skip
+def test_every_front_end_and_baseline_is_taught(tmp_path, source, text):
+    recipe = replace(RECIPE, model=variant(tmp_path, text), lr=1e-3)
+    path = distill(recipe, source, tmp_path / "run")
+    saved = torch.load(tmp_path / "run" / "elastic.pt", weights_only=True)["network"]
+    torch.manual_seed(recipe.seed)
+    begun = build_network(find_variant(recipe.model))
+    for name, value in begun.named_parameters():
+        if name.startswith("frontend."):
+            assert torch.isfinite(saved[name]).all() and not torch.equal(saved[name], value), name
+    if "dmel" in text:  # 1 sample per step at most
+        assert abs(float(saved["frontend.std"]) - float(begun.frontend.std.detach())) <= 2.01
+    model = load_model(recipe.model, weights=path, embedding="e1")
+    assert torch.isfinite(model.get_scene_embeddings(torch.randn(1, 8000) * 0.1)).all()
 
 
 def test_first_losses_are_those_of_the_seed(tmp_path, source):
