@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .audio import SAMPLE_RATE, SUFFIXES, audio_below, read_blocks
+from .audio import SAMPLE_RATE, SUFFIXES, audio_below, read_blocks, shown
 from .chunking import Chunk, cut
 from .engines import Engine, Piece, TorchEngine
 from .errors import AudioFileError
@@ -34,9 +34,9 @@ def find_audio(paths: Iterable[str | Path]) -> list[Path]:
         elif path.exists():
             found[path] = None
         else:
-            raise AudioFileError(f"{path}: no such file or folder")
+            raise AudioFileError(f"{shown(path)}: no such file or folder")
     if not found:
-        raise AudioFileError(f"no audio files ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, paths))}")
+        raise AudioFileError(f"no audio files ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(shown, paths))}")
     return list(found)
 
 
@@ -92,6 +92,7 @@ class Embedder:
         model: what embeds.
         engine: what runs it.
         writer: takes the rows.
+        states: of the files by name, which tell whether one is still the same.
         timestamps: one row per time step instead of one per file.
         batch_seconds: audio held for one batch.
         on_finish: called with each file's name and seconds of audio when its rows are with the writer.
@@ -102,12 +103,13 @@ class Embedder:
         model: HearModel,
         engine: Engine,
         writer: PartWriter,
+        states: Mapping[str, str],
         timestamps: bool,
         batch_seconds: float,
         on_finish: Callable[[str, float], None],
     ):
         self.model, self.engine, self.writer, self.timestamps = model, engine, writer, timestamps
-        self.batch_seconds, self.on_finish = batch_seconds, on_finish
+        self.states, self.batch_seconds, self.on_finish = states, batch_seconds, on_finish
         self.queue: list[_Item] = []
 
     def add(self, name: str, pieces: Iterable[_Cut]) -> None:
@@ -163,8 +165,17 @@ class Embedder:
                 mean = np.asarray(file.scene / file.frames, np.float32)
                 self.writer.add(file.name, np.zeros(1), np.array([file.samples / SAMPLE_RATE]), mean[None])
         if item.last:
-            self.writer.finish(file.name)
+            self.writer.finish(file.name, self.states[file.name])
             self.on_finish(file.name, file.samples / SAMPLE_RATE)
+
+
+def _state(path: Path) -> str:
+    """Size and time of last change; empty where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def embed_files(
@@ -213,13 +224,17 @@ def embed_files(
         tell(name, seconds, None)
 
     with PartWriter(Path(out), model.scene_embedding_size, metadata or {}) as writer:
-        embedder = Embedder(model, engine or TorchEngine(model), writer, timestamps, batch_seconds, finished)
-        names = list(map(str, paths))
+        files = {shown(path): path for path in map(Path, paths)}
+        names = list(files)
+        states = {name: _state(path) for name, path in files.items()}
+        # What an earlier run finished counts if it is asked for, and is the same file still.
+        writer.forget({name for name, state in writer.finished.items() if states.get(name, "") != state})
         wanted = [name for name in names if name not in writer.finished]
 
         def read(name: str) -> Iterator[_Cut]:
-            return cut(read_blocks(name), model.frontend, model.chunk_frames)
+            return cut(read_blocks(files[name]), model.frontend, model.chunk_frames)
 
+        embedder = Embedder(model, engine or TorchEngine(model), writer, states, timestamps, batch_seconds, finished)
         # A piece weighs a second at least, so that not too many short files are ahead.
         with ReadAhead(
             wanted, read, lambda piece: max(1.0, len(piece[1]) / SAMPLE_RATE), batch_seconds, workers

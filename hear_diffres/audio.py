@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +12,20 @@ import numpy as np
 import soundfile
 import soxr
 
-from .errors import AudioFileError
+from .errors import AudioFileError, AudioFileWarning
 
 SAMPLE_RATE = 32_000
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"})
+# What libsndfile reads and people have. It goes by content: a file that is named itself may be called anything.
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".sph",
+     ".w64", ".rf64"}
+)  # fmt: skip
+# Of a header that the file is too short for, as libsndfile remarks on it: bytes said and bytes there.
+_SHORT = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_WHOLE = 0.99  # an MP3's header counts frames, not samples
+_MAX_RATE = 10_000_000
+_PIECE = 1024
+_UNKNOWN_SIZE = 2**31 - 2**16  # said from here on by those who write to a pipe
 
 
 def audio_below(folder: Path) -> list[Path]:
@@ -20,10 +33,20 @@ def audio_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
+def shown(path: str | Path) -> str:
+    """A path as text that can be printed and stored, whatever bytes its name is of.
+
+    >>> shown("caf\\udce9.wav")
+    'caf\\\\xe9.wav'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds: float = 10.0) -> Iterator[np.ndarray]:
     """A file's samples, mono and resampled, in blocks of about `block_seconds`: memory stays bounded.
 
-    The blocks on end equal the file resampled in one piece. A truncated file gives what can be decoded.
+    The blocks on end equal the file resampled in one piece. A truncated file gives what can be decoded, with an
+    `AudioFileWarning` where its header tells: that of an Ogg file does not.
 
     Shape:
         - Output: float32 arrays `[n]`, full scale is 1; the last may be empty
@@ -31,16 +54,18 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
     Raises:
         AudioFileError: not a file, not decodable, no samples, or samples that are not finite.
     """
-    path = Path(path)
+    path, name = Path(path), shown(path)
+    if not path.exists():
+        raise AudioFileError(f"{name}: no such file")
     if not path.is_file():
-        raise AudioFileError(f"{path}: no such file")
+        raise AudioFileError(f"{name}: not a file")
     if path.stat().st_size == 0:
-        raise AudioFileError(f"{path}: the file is empty")
-    total = 0
+        raise AudioFileError(f"{name}: the file is empty")
+    total = read = 0
     try:
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate < 1:
-                raise AudioFileError(f"{path}: sample rate {file.samplerate}")
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if not 1 <= file.samplerate <= _MAX_RATE:
+                raise AudioFileError(f"{name}: sample rate {file.samplerate}")
             resampler = None
             if file.samplerate != sample_rate:
                 resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
@@ -48,20 +73,52 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
             # libsndfile takes five times as long to give the same numbers as floats.
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
             while True:
-                block = file.read(size, dtype=dtype, always_2d=True)
+                try:
+                    block = file.read(size, dtype=dtype, always_2d=True)
+                except soundfile.LibsndfileError:
+                    block = _until_it_breaks(path, read, size, dtype)
+                    if not read and not len(block):
+                        raise
+                read += len(block)
                 last = len(block) < size
                 mono = _mix(block)
                 if not np.isfinite(mono).all():
-                    raise AudioFileError(f"{path}: holds NaN or infinite samples")
+                    raise AudioFileError(f"{name}: holds NaN or infinite samples")
                 out = mono if resampler is None else _resample(resampler, mono, last, file.samplerate)
                 total += len(out)
                 yield out
                 if last:
                     break
+            there = _share_there(file, read)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise AudioFileError(f"{path}: cannot be decoded ({error})") from error
+        raise AudioFileError(f"{name}: cannot be decoded ({shown(str(error))})") from error
     if total == 0:
-        raise AudioFileError(f"{path}: holds no samples")
+        raise AudioFileError(f"{name}: holds no samples")
+    if there < _WHOLE:
+        text = f"{name}: cut short, {there:.0%} of what its header says is there"
+        warnings.warn(text, AudioFileWarning, stacklevel=2)
+
+
+def _until_it_breaks(path: Path, start: int, count: int, dtype: str) -> np.ndarray:
+    """What can be decoded from a frame on of a file that cannot be to its end, as FLAC that was cut: up to `count`."""
+    pieces = []
+    with soundfile.SoundFile(os.fsencode(path)) as file:
+        pieces.append(np.zeros((0, file.channels), dtype))
+        try:
+            file.seek(start)
+            while start < file.frames and sum(map(len, pieces)) < count - _PIECE:
+                pieces.append(file.read(_PIECE, dtype=dtype, always_2d=True))
+        except soundfile.LibsndfileError:
+            pass
+    return np.concatenate(pieces)
+
+
+def _share_there(file: soundfile.SoundFile, read: int) -> float:
+    """How much of what a file's header declares could be read."""
+    short = _SHORT.search(file.extra_info)
+    if short and 0 < int(short[1]) < _UNKNOWN_SIZE:
+        return int(short[2]) / int(short[1])
+    return read / file.frames if 0 < file.frames < _UNKNOWN_SIZE else 1.0
 
 
 def _mix(block: np.ndarray) -> np.ndarray:
@@ -101,6 +158,6 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def duration(path: str | Path) -> float:
     """Seconds of audio that a file's header declares (0 if it cannot be read)."""
     try:
-        return float(soundfile.info(str(path)).duration)
+        return float(soundfile.info(os.fsencode(path)).duration)
     except (soundfile.SoundFileError, RuntimeError, OSError):
         return 0.0

@@ -31,5 +31,9 @@ class TrainingError(HearDiffResError):
     """Training came to nothing."""
 
 
+class AudioFileWarning(UserWarning):
+    """An audio file was read, but not all of what it should hold."""
+
+
 class UntrainedWeightsWarning(UserWarning):
     """The model runs, but with random weights: none that were trained ship for it."""

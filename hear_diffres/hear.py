@@ -96,7 +96,7 @@ class HearModel(nn.Module):
         chunk_seconds: float = CHUNK_SECONDS,
     ):
         super().__init__()
-        if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float):
+        if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float | np.number):
             raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
         if not 1 <= hop_ms <= 10_000:
             raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
@@ -336,7 +336,7 @@ class HearModel(nn.Module):
 
     def _frames_of(self, chunk_seconds: float) -> int:
         """Frames of a chunk; says what is wrong with its length."""
-        if isinstance(chunk_seconds, bool) or not isinstance(chunk_seconds, int | float):
+        if isinstance(chunk_seconds, bool) or not isinstance(chunk_seconds, int | float | np.number):
             raise TypeError(f"chunk_seconds must be a number, got {type(chunk_seconds).__name__}")
         if not 1 <= chunk_seconds <= CHUNK_SECONDS:
             raise ValueError(f"chunk_seconds must lie in [1, {CHUNK_SECONDS}], got {chunk_seconds}")

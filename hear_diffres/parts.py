@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Set
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 _FLUSH_VALUES = 8_000_000  # floats held before a part is written: 32 MB
@@ -28,10 +31,10 @@ class PartWriter:
         metadata: provenance, stored in the schema of every part and of the table.
 
     Attributes:
-        finished: files that earlier runs finished.
+        finished: files that earlier runs finished, and the state each was in.
 
     Raises:
-        ValueError: the folder of parts was left by a run with other provenance.
+        ValueError: the folder of parts was left by a run with other provenance, or its name is taken.
     """
 
     def __init__(self, out: Path, dim: int, metadata: dict[str, str]):
@@ -47,12 +50,14 @@ class PartWriter:
             metadata=metadata,
         )
         self.dim = dim
-        self.finished: set[str] = set()
+        self.finished: dict[str, str] = {}
         self._rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]] = []
-        self._done: list[str] = []
+        self._done: dict[str, str] = {}
         self._open: dict[str, list[str]] = {}
         self._counter = 0
         self._flushed = time.monotonic()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is in the way: parts are written into a folder of that name")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -83,7 +88,7 @@ class PartWriter:
                     f"{self.folder} holds parts of an unfinished run with other {', '.join(changed)}: "
                     "finish it with the same options, or delete that folder"
                 )
-            self.finished.update(note["finished"])
+            self.finished.update(note["finished"] if isinstance(note["finished"], dict) else {})
             referred.update(note["opened"])
             self._counter = max(self._counter, int(path.stem.split("-")[1]))
         for path in self._parts():
@@ -96,11 +101,25 @@ class PartWriter:
         if sum(row[3].size for row in self._rows) >= _FLUSH_VALUES:
             self._flush()
 
-    def finish(self, file: str) -> None:
-        """All rows of `file` have been added."""
-        self._done.append(file)
+    def finish(self, file: str, state: str = "") -> None:
+        """All rows of `file`, which was in this state, have been added."""
+        self._done[file] = state
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self._flush()
+
+    def forget(self, files: Set[str]) -> None:
+        """Drop what earlier runs finished of these."""
+        for path in self._parts() if files else ():
+            table = pq.read_table(path)
+            keep = pc.invert(pc.is_in(table["file"], pa.array(sorted(files), pa.string())))
+            note = json.loads(table.schema.metadata[b"_part"])
+            gone = [name for name in note["finished"] if name in files]
+            if not gone and pc.all(keep).as_py() is not False:
+                continue
+            for name in gone:
+                del note["finished"][name]
+            self._save(path.name, table.filter(keep), note)
+        self.finished = {name: state for name, state in self.finished.items() if name not in files}
 
     def abandon(self, file: str) -> None:
         """Forget what was added of `file`."""
@@ -118,20 +137,25 @@ class PartWriter:
             opened = [name for file in self._done for name in self._open.pop(file, [])]
             self._write("part", complete, self._done, opened)
         for file, rows in rest.items():
-            self._open.setdefault(file, []).append(self._write("open", rows, [], []))
-        self._rows, self._done, self._flushed = [], [], time.monotonic()
+            self._open.setdefault(file, []).append(self._write("open", rows, {}, []))
+        self._rows, self._done, self._flushed = [], {}, time.monotonic()
 
     def _write(
-        self, kind: str, rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]], done: list[str], opened: list[str]
+        self,
+        kind: str,
+        rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+        done: dict[str, str],
+        opened: list[str],
     ) -> str:
         self._counter += 1
         name = f"{kind}-{self._counter:08d}.parquet"
-        note = json.dumps({"finished": done, "opened": opened})
-        table = self._table(rows).replace_schema_metadata({**self.metadata, "_part": note})
-        part = self.folder / (name + ".tmp")
-        pq.write_table(table, part)
-        os.replace(part, self.folder / name)
+        self._save(name, self._table(rows), {"finished": done, "opened": opened})
         return name
+
+    def _save(self, name: str, table: pa.Table, note: dict[str, Any]) -> None:
+        part = self.folder / (name + ".tmp")
+        pq.write_table(table.replace_schema_metadata({**self.metadata, "_part": json.dumps(note)}), part)
+        os.replace(part, self.folder / name)
 
     def _table(self, rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> pa.Table:
         files = [file for file, start, _, _ in rows for _ in range(len(start))]

@@ -50,7 +50,7 @@ class Streamer:
     def __init__(self, model: HearModel, sample_rate: float = HearModel.sample_rate):
         if not isinstance(model, HearModel):
             raise TypeError(f"model must be a HearModel, as load_model makes them, got {type(model).__name__}")
-        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | float):
+        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | float | np.number):
             raise TypeError(f"sample_rate must be a number, got {type(sample_rate).__name__}")
         if not 0 < sample_rate < float("inf"):
             raise ValueError(f"sample_rate must be above 0 Hz, got {sample_rate}")

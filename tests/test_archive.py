@@ -141,7 +141,7 @@ def test_finished_files_are_not_read_again(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr("hear_diffres.archive.read_blocks", spy)
     report = embed_files(files, out, model)
-    assert report.skipped == 1 and sorted(opened) == sorted(map(str, files[1:]))
+    assert report.skipped == 1 and sorted(opened) == sorted(files[1:])
 
 
 @pytest.mark.parametrize(("workers", "error"), [(-1, ValueError), (1.0, TypeError), (True, TypeError)])
@@ -221,7 +221,7 @@ def test_resumes_after_a_kill(tmp_path):
     # Flushed after every file and slowed down, so that the kill comes in between; usually it is every few seconds.
     code = (
         "import sys, time, hear_diffres.parts as p; p._FLUSH_SECONDS = 0; finish = p.PartWriter.finish;"
-        "p.PartWriter.finish = lambda self, name: (finish(self, name), time.sleep(0.05));"
+        "p.PartWriter.finish = lambda self, *a: (finish(self, *a), time.sleep(0.05));"
         "from hear_diffres.cli import app; sys.argv[0] = 'hear-diffres'; app()"
     )
     command = [sys.executable, "-c", code, "embed", str(audio), "-o", str(out), *BASE, "--batch-seconds", "12"]
@@ -292,3 +292,51 @@ def test_memory_is_bounded(tmp_path):
         done = subprocess.run([*command, "--reduction", "0.75"], capture_output=True, text=True, env={**os.environ})
         peaks.append(int(done.stdout.split("PEAK")[1]))
     assert peaks[1] < peaks[0] + 90_000, peaks  # kilobytes; twenty minutes more at 32 kHz in float32 are 154 MB
+
+
+def test_a_resumed_run_has_the_files_asked_for_as_they_are_now(tmp_path):
+    folder, out, model = tmp_path / "in", tmp_path / "t.parquet", load_model("mn01")
+    folder.mkdir()
+    for index in range(4):
+        soundfile.write(folder / f"{index}.wav", make("bird", index, 1.0), 32_000)
+
+    def stop(name, seconds, reason):
+        if name.endswith("2.wav"):
+            raise KeyboardInterrupt
+
+    for timestamps in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            embed_files(find_audio([folder]), out, model, batch_seconds=0.1, timestamps=timestamps, progress=stop)
+        soundfile.write(folder / "0.wav", make("bird", 9, 2.0 + timestamps), 32_000)
+        paths = [folder / "0.wav", folder / "2.wav", folder / "3.wav"]  # 1.wav is no longer wanted
+        report = embed_files(paths, out, model, timestamps=timestamps)
+        assert report.done + report.skipped == 3 and report.skipped == 1
+        embed_files(paths, tmp_path / "whole.parquet", model, timestamps=timestamps)
+        keys = [("file", "ascending"), ("start_s", "ascending")]
+        resumed, whole = (pq.read_table(path).sort_by(keys) for path in (out, tmp_path / "whole.parquet"))
+        assert not out.with_name("t.parquet.parts").exists()
+        for name in ("file", "start_s", "end_s"):
+            assert resumed[name].equals(whole[name])
+        vectors = [np.stack(table["embedding"].to_pylist()) for table in (resumed, whole)]
+        np.testing.assert_allclose(*vectors, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are of bytes there alone")
+def test_names_of_any_bytes(tmp_path):
+    soundfile.write(tmp_path / "a.wav", make("bird", 1, 1.0), 32_000)
+    name = os.fsdecode(b"caf\xe9.wav")
+    os.rename(tmp_path / "a.wav", tmp_path / name)
+    (tmp_path / os.fsdecode(b"b\xe9d.wav")).write_bytes(b"x")
+    out = tmp_path / "t.parquet"
+    result = RUNNER.invoke(app, ["embed", str(tmp_path), "-o", str(out), "--model", "mn01"])
+    assert result.exit_code == 1 and "b\\xe9d.wav: cannot be decoded" in result.output
+    assert [Path(file).name for file in pq.read_table(out)["file"].to_pylist()] == ["caf\\xe9.wav"]
+
+
+def test_the_table_must_not_be_a_folder_nor_its_parts_a_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", make("bird", 1, 1.0), 32_000)
+    result = RUNNER.invoke(app, ["embed", str(tmp_path), "-o", str(tmp_path), "--overwrite", "--model", "mn01"])
+    assert result.exit_code == 2 and "is a folder" in result.output
+    (tmp_path / "t.parquet.parts").touch()
+    result = RUNNER.invoke(app, ["embed", str(tmp_path), "-o", str(tmp_path / "t.parquet"), "--model", "mn01"])
+    assert result.exit_code == 2 and "is in the way" in result.output

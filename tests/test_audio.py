@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
 from hear_diffres.audio import duration, read_audio, read_blocks
-from hear_diffres.errors import AudioFileError
+from hear_diffres.errors import AudioFileError, AudioFileWarning
 from hear_diffres.samples import make
 
 
@@ -61,7 +63,38 @@ def test_samples_are_those_of_the_file_to_the_last_bit(tmp_path, subtype, channe
 def test_truncated_wav_gives_what_is_there(tmp_path):
     path = write(tmp_path / "a.wav", make("rain", 1, 2.0), 32_000)
     path.write_bytes(path.read_bytes()[: 44 + 32_000])
-    assert len(read_audio(path)) == 16_000
+    with pytest.warns(AudioFileWarning, match=r"a\.wav: cut short, 25% of what its header says is there"):
+        assert len(read_audio(path)) == 16_000
+
+
+@pytest.mark.parametrize("suffix", ["flac", "aiff", "w64", "mp3"])
+@pytest.mark.parametrize("rate", [32_000, 44_100])
+def test_what_was_cut_off_is_said_and_the_rest_is_there(tmp_path, suffix, rate):
+    path = write(tmp_path / f"a.{suffix}", make("rain", 1, 12.0), rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = read_audio(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    if suffix == "w64":  # its header is put right by libsndfile without a number to go by
+        part = read_audio(path)
+    else:
+        with pytest.warns(AudioFileWarning, match=rf"a\.{suffix}: cut short, "):
+            part = read_audio(path)
+    assert 0.2 * len(whole) < len(part) < 0.6 * len(whole)
+    known = len(part) - 3000  # what follows a cut is in a resampler's and a codec's last samples
+    assert np.allclose(part[:known], whole[:known], atol=1e-4)
+
+
+def test_a_header_written_to_a_pipe_is_no_reason_to_warn(tmp_path):
+    path = write(tmp_path / "a.wav", make("rain", 1, 1.0), 32_000)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_audio(path)) == 32_000
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"not audio at all" * 100, "wavheader"])

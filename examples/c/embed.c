@@ -30,12 +30,18 @@ static float* read_wav(const char* path, int rate, long* n) {
     while (fread(part, 1, 8, file) == 8) {
         uint32_t size = u32(part + 4);
         if (!memcmp(part, "fmt ", 4) && size >= 16) {
+            unsigned char more[10];
+            uint32_t left = size - 16;
             if (fread(format, 1, 16, file) != 16) break;
             kind = u16(format), bits = u16(format + 14);
+            if (kind == 0xfffe && left >= 10) { /* extensible: the kind proper comes later */
+                if (fread(more, 1, 10, file) != 10) break;
+                kind = u16(more + 8), left -= 10;
+            }
             if (u16(format + 2) != 1) fail(path, "is not mono");
             if ((int)u32(format + 4) != rate) fail(path, "has another sample rate than the model");
             if (!(kind == 1 && bits == 16) && !(kind == 3 && bits == 32)) fail(path, "is neither 16-bit nor float");
-            fseek(file, (long)(size - 16 + size % 2), SEEK_CUR);
+            fseek(file, (long)(left + size % 2), SEEK_CUR);
         } else if (!memcmp(part, "data", 4) && kind) {
             long i, count = (long)(size / (uint32_t)(bits / 8));
             float* samples = malloc((size_t)(count + 1) * sizeof(float));
@@ -87,6 +93,7 @@ static void listen(hd_model* model, double hop) {
 int main(int argc, char** argv) {
     const char* why;
     hd_model* model;
+    char* end;
     float *audio, *vectors, *times;
     long n, count, size, row;
     double hop;
@@ -100,7 +107,8 @@ int main(int argc, char** argv) {
         fprintf(stderr, "%s\n", why);
         return 1;
     }
-    hop = argc > 3 ? atof(argv[3]) : 0;
+    hop = argc > 3 ? strtod(argv[3], &end) : 0;
+    if (argc > 3 && (end == argv[3] || *end || !(hop > 0))) fail(argv[3], "is no hop in milliseconds");
     if (!strcmp(argv[2], "-")) {
         listen(model, hop ? hop : 50);
         hd_free(model);

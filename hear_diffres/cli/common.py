@@ -57,6 +57,7 @@ def load(
     """A model, or exit code 2 with the reason; random weights only where they are asked for."""
     from ..loading import load_model
 
+    check_device(device)
     with warnings.catch_warnings():
         # An archive embedded with random weights would be worthless: refuse instead of warning.
         warnings.simplefilter("error", UntrainedWeightsWarning)

@@ -45,10 +45,14 @@ def export(
     from ..export import FORMATS, export_model
     from ..loading import load_model
 
-    if output.exists() and not overwrite:
-        raise fail(f"{output} is there already; use --overwrite, or another name")
     if format is None:
-        format = next((name for name, suffix in FORMATS.items() if suffix == output.suffix), "onnx")
+        format = next((name for name, suffix in FORMATS.items() if suffix == output.suffix), None)
+    if format is None:
+        raise fail(f"{output}: a name must end in {', '.join(FORMATS.values())}, which say the format")
+    written = [output, output.with_suffix(".bin")] if format == "openvino" else [output]
+    for file in written:
+        if file.exists() and not overwrite:
+            raise fail(f"{file} is there already; use --overwrite, or another name")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UntrainedWeightsWarning)
         try:
@@ -59,8 +63,7 @@ def export(
             path = export_model(net, output, format, int8=int8, calibrate=calibrate)
         except (HearDiffResError, ImportError, ValueError, TypeError, OSError, UntrainedWeightsWarning) as error:
             raise fail(error) from error
-    files = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
-    size = sum(file.stat().st_size for file in files) / 1e6
+    size = sum(file.stat().st_size for file in written) / 1e6
     typer.echo(
         f"{path}: {model}, {embedding}, {net.reduction:.0%} of the frames removed, {'int8' if int8 else 'float32'}, "
         f"{size:.2f} MB"

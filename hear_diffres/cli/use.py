@@ -27,10 +27,12 @@ def embed(
     budget: Budget = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     runtime: Annotated[
-        str, typer.Option(help="auto (the fastest that is installed), native, torch, onnxruntime or openvino.")
+        str, typer.Option(help="auto (the first here of native, onnxruntime, torch), or one of these, or openvino.")
     ] = "auto",
     precision: Precision = "float32",
-    threads: Annotated[int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the network (default: torch's own).", min=1, max=1024)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead of the network; 0 for none.", min=0)] = 2,
     chunk_seconds: Annotated[float, typer.Option(help="Chunks the network sees, 1 to 10 s; as for a Streamer.")] = 10,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
@@ -48,6 +50,8 @@ def embed(
     from ..cpu import prepare_cpu
     from ..engines import make_engine
 
+    if output.is_dir():
+        raise fail(f"{output} is a folder: name the table, e.g. {output / 'embeddings.parquet'}")
     if output.exists() and not overwrite:
         raise fail(f"{output} is there already; use --overwrite, or another name")
     if not output.parent.is_dir():
@@ -90,6 +94,7 @@ def embed(
                 engine=engine, metadata=metadata, progress=progress,
             )  # fmt: skip
         except ValueError as error:
+            bar.close()
             raise fail(error) from error
     typer.echo(
         f"{output}: {report.rows} rows from {report.done + report.skipped} files"

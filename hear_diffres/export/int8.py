@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import onnx
 
 from ..archive import find_audio
 from ..audio import read_audio
-from ..errors import AudioFileError, ConfigError
+from ..errors import AudioFileError, AudioFileWarning, ConfigError
 from ..hear import CHUNK_SECONDS, HearModel
 from .exportable import frontend_of
 from .layers import SCOPE
@@ -32,19 +33,24 @@ PERCENTILE = 99.999  # rare peaks would cost all other values a bit
 def calibration_clips(folder: Path, sample_rate: int, count: int = MAX_CLIPS) -> list[np.ndarray]:
     """The first 10 s of up to `count` audio files of a folder, evenly spread over its files.
 
+    Those that cannot be read are left out, with an `AudioFileWarning`.
+
     Raises:
         ConfigError: none can be read.
     """
     files = find_audio([folder])
     picked = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, count).round().astype(int))]
-    clips = []
+    clips, bad = [], []
     for file in picked:
         try:
             clips.append(read_audio(file)[: CHUNK_SECONDS * sample_rate])
-        except AudioFileError:
-            continue
+        except AudioFileError as error:
+            bad.append(str(error))
     if not clips:
         raise ConfigError(f"{folder}: no audio to calibrate on could be read")
+    if bad:
+        text = f"calibrated without {len(bad)} of {len(picked)} files: {'; '.join(bad)}"
+        warnings.warn(text, AudioFileWarning, stacklevel=3)
     return clips
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,4 +22,8 @@ def save_openvino(model: onnx.ModelProto, path: Path, strings: dict[str, str]) -
         converted = openvino.convert_model(source)
     for key, value in strings.items():
         converted.set_rt_info(value, key)
-    openvino.save_model(converted, path, compress_to_fp16=False)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+        made = Path(folder) / path.name
+        openvino.save_model(converted, made, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # never the description of weights that are not there
+            os.replace(made.with_suffix(suffix), path.with_suffix(suffix))

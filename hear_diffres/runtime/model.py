@@ -14,6 +14,7 @@ from .metadata import Metadata
 
 # Sounds run together are so many that this is not exceeded: more gain nothing on a CPU and take memory.
 _BATCH_SAMPLES = 2**20
+_MAX_THREADS = 1024  # systems refuse many more, some by killing the process
 
 
 def load_model(
@@ -33,12 +34,14 @@ def load_model(
         ImportError: what runs the file is not installed.
         ValueError, TypeError: `hop_ms` or `threads` out of range, a precision that the file or processor does not have.
     """
-    if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float):
+    if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float | np.number):
         raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
     if not 1 <= hop_ms <= 10_000:
         raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be >= 1, got {threads}")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise TypeError(f"threads must be an integer, got {type(threads).__name__}")
+    if threads is not None and not 1 <= threads <= _MAX_THREADS:
+        raise ValueError(f"threads must lie in 1..{_MAX_THREADS}, got {threads}")
     return RuntimeModel(open_file(path, threads, precision), Path(path), float(hop_ms))
 
 
@@ -142,8 +145,7 @@ class RuntimeModel:
     def _groups(self, audio: np.ndarray, lengths: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of one length and their sounds, not too many at once."""
         n = audio.shape[1]
-        if lengths is None:
-            lengths = np.full(len(audio), n)
+        lengths = np.full(len(audio), n) if lengths is None else np.asarray(lengths)
         if lengths.shape != (len(audio),) or lengths.dtype.kind not in "iu":
             raise ValueError(f"lengths must be an integer array of shape ({len(audio)},)")
         if ((lengths < 1) | (lengths > n)).any():
@@ -170,7 +172,11 @@ class RuntimeModel:
 
         Returns:
             `[B, D]` or, where a grid is given, `[B, G, D]`.
+
+        Raises:
+            TypeError, ValueError: as `get_scene_embeddings`; a number of frames that no chunk has.
         """
+        self._check_chunk(audio, n_frames)
         inputs = self._inputs(audio, n_frames, at_start, at_end, grid)
         return self._backend.run(inputs, SCENE if grid is None else TIMESTAMPS)
 
@@ -178,7 +184,13 @@ class RuntimeModel:
         self, audio: np.ndarray, n_frames: int, *, at_start: bool, at_end: bool, grid: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `embed_chunk`: `[B, D]` and `[B, G, D]`; the compiled engine makes both in one pass."""
+        self._check_chunk(audio, n_frames)
         return self._backend.run_both(self._inputs(audio, n_frames, at_start, at_end, grid))
+
+    def _check_chunk(self, audio: np.ndarray, n_frames: int) -> None:
+        check_audio(audio)
+        if not 1 <= n_frames <= self.metadata.chunk_frames:
+            raise ValueError(f"n_frames must lie in 1..{self.metadata.chunk_frames}, got {n_frames}")
 
     def _inputs(
         self, audio: np.ndarray, n_frames: int, at_start: bool, at_end: bool, grid: np.ndarray | None
@@ -193,10 +205,6 @@ class RuntimeModel:
         }
 
     def _run(self, sounds: np.ndarray, chunk: Chunk, grid: np.ndarray | None) -> np.ndarray:
-        return self.embed_chunk(
-            sounds[:, chunk.start : chunk.stop],
-            chunk.last - chunk.first,
-            at_start=chunk.first == 0,
-            at_end=chunk.stop == sounds.shape[1],
-            grid=grid,
-        )
+        samples, n_frames = sounds[:, chunk.start : chunk.stop], chunk.last - chunk.first
+        inputs = self._inputs(samples, n_frames, chunk.first == 0, chunk.stop == sounds.shape[1], grid)
+        return self._backend.run(inputs, SCENE if grid is None else TIMESTAMPS)

@@ -87,6 +87,11 @@ def test_bad_sounds_are_named(program, file, tmp_path):
         done = run(program, file, path)
         assert done.returncode == 1 and path.name in done.stderr and why in done.stderr, done.stderr
     soundfile.write(tmp_path / "good.wav", audio[:, 0], 32_000)
+    soundfile.write(tmp_path / "more.wav", audio[:, 0] + 0.1, 32_000, format="WAVEX", subtype="FLOAT")
+    assert run(program, file, tmp_path / "more.wav").returncode == 0
+    for hop in ("abc", "50x", "-1", "nan"):
+        done = run(program, file, tmp_path / "good.wav", hop)
+        assert done.returncode == 1 and "no hop" in done.stderr
     done = run(program, file, tmp_path / "good.wav", 0.5)
     assert done.returncode == 1 and "bad hop" in done.stderr
     assert "cannot be opened" in run(program, file, tmp_path / "no.wav").stderr
@@ -212,3 +217,14 @@ def test_metadata_is_read(file):
     for name, value in wanted.items():
         assert library.c.hd_metadata(library.model, name.removeprefix("hear_diffres.").encode()).decode() == value
     assert library.c.hd_metadata(library.model, b"no such thing") is None
+
+
+def test_damage_is_noticed(program, file, tmp_path):
+    content = bytearray(file.read_bytes())
+    content[-4000:-3600] = b"\xff" * 400
+    damaged = tmp_path / "damaged.hear"
+    damaged.write_bytes(content)
+    with pytest.raises(runtime.ModelFileError, match=r"damaged\.hear: its content is damaged"):
+        runtime.load_model(damaged)
+    done = run(program, damaged, "-")
+    assert done.returncode == 1 and "damaged.hear: its content is damaged" in done.stderr

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -16,6 +18,7 @@ import numpy as np
 FORMAT = 1  # of the numbers in a `Program`; raised when older engines could not read them
 LANES = 8  # widths of layers are multiples of it
 _MAGIC = b"HEARDIFF"
+_CHECKSUM = "crc32"  # of plan and weights as they are in the file
 _BFLOAT16 = "AMX"  # the variant that multiplies in it
 
 
@@ -42,28 +45,30 @@ class Program:
 
         With `int8` every matrix is float32 scales, then int8 rows; the head says where ("int8").
         """
-        said: dict[str, object] = {"strings": strings, "plan": len(self.plan), "weights": len(self.weights)}
+        content = [self.plan.astype("<i8").tobytes()]
+        done = 0
+        for start, rows, columns in self.matrices if int8 else ():
+            content.append(self.weights[done:start].astype("<f4").tobytes())
+            done = start + rows * columns
+            scales, steps = _quantised(self.weights[start:done].reshape(rows, columns))
+            content.append(scales.astype("<f4").tobytes() + steps.tobytes())
+        content.append(self.weights[done:].astype("<f4").tobytes())
+        # Among the strings, where readers older than it pass it over.
+        known = {**strings, _CHECKSUM: str(zlib.crc32(b"".join(content)))}
+        said: dict[str, object] = {"strings": known, "plan": len(self.plan), "weights": len(self.weights)}
         if int8:
             said["int8"] = self.matrices
         head = json.dumps(said).encode()
         head += b" " * (-len(head) % 64)
         with path.open("wb") as file:
-            file.write(_MAGIC + len(head).to_bytes(8, "little") + head)
-            file.write(self.plan.astype("<i8").tobytes())
-            done = 0
-            for start, rows, columns in self.matrices if int8 else ():
-                file.write(self.weights[done:start].astype("<f4").tobytes())
-                done = start + rows * columns
-                scales, steps = _quantised(self.weights[start:done].reshape(rows, columns))
-                file.write(scales.astype("<f4").tobytes() + steps.tobytes())
-            file.write(self.weights[done:].astype("<f4").tobytes())
+            file.write(_MAGIC + len(head).to_bytes(8, "little") + head + b"".join(content))
 
     @classmethod
     def load(cls, path: Path) -> tuple[Program, dict[str, str]]:
         """From a file, with its metadata.
 
         Raises:
-            NativeFileError: not such a file, or cut short.
+            NativeFileError: not such a file, cut short, or damaged.
         """
         with path.open("rb") as file:
             start = file.read(16)
@@ -84,8 +89,12 @@ class Program:
             wanted = 8 * n_plan + 4 * n_weights + sum(4 * columns - 3 * rows * columns for _, rows, columns in matrices)
             if min(n_plan, n_weights) < 0 or left - size != wanted:
                 raise NativeFileError(f"{left - size} bytes where its head says {wanted}")
-            plan = np.frombuffer(file.read(8 * n_plan), "<i8")
-            return cls(plan, _read_weights(file, n_weights, matrices), matrices), strings
+            content = file.read()
+        said = str(zlib.crc32(content))
+        if strings.pop(_CHECKSUM, said) != said:  # files of before 2026-11-27 have none
+            raise NativeFileError("its content is damaged")
+        plan = np.frombuffer(content[: 8 * n_plan], "<i8")
+        return cls(plan, _read_weights(io.BytesIO(content[8 * n_plan :]), n_weights, matrices), matrices), strings
 
 
 def _read_weights(file: BinaryIO, count: int, matrices: tuple[tuple[int, int, int], ...]) -> np.ndarray:

@@ -143,8 +143,26 @@ class Reader {
     }
 };
 
+// CRC-32 as zlib has it.
+struct Checksum {
+    uint32_t table[256], value = 0xFFFFFFFF;
+    Checksum() {
+        for (uint32_t i = 0; i < 256; i++) {
+            uint32_t c = i;
+            for (int bit = 0; bit < 8; bit++) c = c & 1 ? c >> 1 ^ 0xEDB88320 : c >> 1;
+            table[i] = c;
+        }
+    }
+    void add(const void* bytes, size_t count) {
+        const unsigned char* at = (const unsigned char*)bytes;
+        for (size_t i = 0; i < count; i++) value = table[(value ^ at[i]) & 0xFF] ^ value >> 8;
+    }
+    std::string text() const { return std::to_string(value ^ 0xFFFFFFFF); }
+};
+
 struct File {
     FILE* handle;
+    Checksum* sum = nullptr;  // of what is read from now on
     explicit File(const char* path) : handle(fopen(path, "rb")) {
         if (!handle) throw Fault("cannot be opened");
     }
@@ -152,6 +170,7 @@ struct File {
     template <typename T>
     void read(T* into, int64_t count) {
         if (count && fread(into, sizeof(T), (size_t)count, handle) != (size_t)count) throw Fault("is cut short");
+        if (sum) sum->add(into, sizeof(T) * (size_t)count);
     }
     int64_t left() {
         long here = ftell(handle);
@@ -227,9 +246,13 @@ void read(hd_model& model, const char* path, int threads) {
     model.sample_rate = number(model, "sample_rate", 1), model.hop_length = number(model, "hop_length", 1);
     model.n_fft = number(model, "n_fft", 1), model.context_frames = number(model, "context_frames", 0);
     model.chunk_frames = number(model, "chunk_frames", 1);
+    Checksum sum;
+    file.sum = &sum;
     std::vector<int64_t> plan((size_t)head.plan);
     file.read(plan.data(), head.plan);
     std::vector<float> weights = read_weights(file, head);
+    auto said = head.strings.find("crc32");  // older files have none
+    if (said != head.strings.end() && said->second != sum.text()) throw Fault("its content is damaged");
     model.engine = hd_open(plan.data(), (long)plan.size(), weights.data(), (long)weights.size(), threads, "");
     if (!model.engine) throw Fault("its numbers make no model of this engine's format");
     model.size = hd_size(model.engine);
