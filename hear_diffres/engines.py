@@ -150,7 +150,7 @@ class ExportedEngine(Engine):
 
 
 def make_engine(model: HearModel, runtime: str = "auto", threads: int | None = None) -> Engine:
-    """What runs a model fastest, of what is installed.
+    """What runs a model: "auto" takes what is fastest up to mn20, of what is installed.
 
     Args:
         model: on the CPU for all but PyTorch.
@@ -180,7 +180,7 @@ def make_engine(model: HearModel, runtime: str = "auto", threads: int | None = N
 
 
 def _installed() -> Iterator[str]:
-    """Runtimes for exported models that are here, the fastest first."""
+    """Runtimes for exported models that are here, the fastest first (for mn40 it is the other way round)."""
     if native.available():
         yield "native"
     if all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime")):

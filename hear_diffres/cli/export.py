@@ -38,8 +38,8 @@ def export(
     """Write a model as one file from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
 
     Batch and length are free; reduction and embedding are fixed in the file. A .hear file needs numpy alone, and is the
-    fastest on a CPU. The ONNX file runs wherever ONNX Runtime does: its only input that must be given is `audio`,
-    32 kHz mono float32 of n_sounds x n_samples.
+    fastest on a CPU up to mn20. The ONNX file runs wherever ONNX Runtime does: its only input that must be given is
+    `audio`, 32 kHz mono float32 of n_sounds x n_samples.
     """
     from ..errors import UntrainedWeightsWarning
     from ..export import FORMATS, export_model

@@ -145,7 +145,7 @@ class RuntimeModel:
     def _groups(self, audio: np.ndarray, lengths: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of one length and their sounds, not too many at once."""
         n = audio.shape[1]
-        lengths = np.full(len(audio), n) if lengths is None else np.asarray(lengths)
+        lengths = np.full(len(audio), n) if lengths is None else np.asarray(lengths)  # a list will do
         if lengths.shape != (len(audio),) or lengths.dtype.kind not in "iu":
             raise ValueError(f"lengths must be an integer array of shape ({len(audio)},)")
         if ((lengths < 1) | (lengths > n)).any():

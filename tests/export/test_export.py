@@ -132,6 +132,21 @@ def test_openvino(tmp_path, recordings):
     assert runtime.load_model(small).get_scene_embeddings(SOUND[None, :32_000]).shape == (1, 184)
 
 
+@pytest.mark.parametrize("kind", ["native", "onnx"])
+@pytest.mark.parametrize("rate", [0.0, 0.75])
+def test_int8_says_the_same_of_the_same_short_sound(tmp_path, recordings, kind, rate):
+    """OpenVINO does not (docs/export.md)."""
+    if kind == "native" and not native.available():
+        pytest.skip(f"the engine cannot be used: {native.why_not()}")
+    model, name = torch_model("mn01", reduction=rate), "a.hear" if kind == "native" else "a.onnx"
+    calibrate = None if kind == "native" else recordings
+    small = runtime.load_model(export_model(model, tmp_path / name, kind, int8=True, calibrate=calibrate), threads=1)
+    for frames in (1, 2, 5, 10, 11):
+        sound = SOUND[None, : 320 * frames]
+        first = small.get_scene_embeddings(sound)
+        assert all(np.array_equal(first, small.get_scene_embeddings(sound)) for _ in range(5))
+
+
 def test_probing_an_exported_file(tmp_path, mn01):
     """`probe` takes a file in place of a model's name, and gives the same scores."""
     import soundfile

@@ -149,8 +149,30 @@ def test_wrong_lengths(model):
             model.get_scene_embeddings(AUDIO, lengths)
 
 
+_THREADS: list[tuple[dict[str, object], type[Exception]]] = [
+    ({"threads": 0}, ValueError), ({"threads": 100_000}, ValueError), ({"threads": 1.5}, TypeError),
+    ({"threads": "2"}, TypeError), ({"threads": True}, TypeError),
+]  # fmt: skip
+
+
+def test_chunks_there_are_not(model):
+    for n_frames in (0, -1, 1001):
+        with pytest.raises(ValueError, match=r"n_frames must lie in 1\.\.1000"):
+            model.embed_chunk(AUDIO, n_frames, at_start=True, at_end=True)
+    with pytest.raises(ValueError, match="finite"):
+        model.embed_chunk(np.full((1, 900), np.nan, np.float32), 2, at_start=True, at_end=True)
+
+
+def test_numbers_of_numpy_and_lists_will_do(file, model):
+    assert runtime.load_model(file, hop_ms=np.float32(25)).hop_ms == 25
+    lengths = [352_000, 20_000, 333_333]
+    np.testing.assert_array_equal(
+        model.get_scene_embeddings(AUDIO, lengths), model.get_scene_embeddings(AUDIO, np.array(lengths))
+    )
+
+
 def test_wrong_settings(file):
-    for settings, error in (({"hop_ms": 0}, ValueError), ({"hop_ms": "a"}, TypeError), ({"threads": 0}, ValueError)):
+    for settings, error in (({"hop_ms": 0}, ValueError), ({"hop_ms": "a"}, TypeError), *_THREADS):
         with pytest.raises(error, match=next(iter(settings))):
             runtime.load_model(file, **settings)
 
