@@ -91,7 +91,9 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
                     break
             there = _share_there(file, read)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise AudioFileError(f"{name}: cannot be decoded ({shown(str(error))})") from error
+        # libsndfile's own words, without the path again.
+        reason = getattr(error, "error_string", "") or shown(str(error))
+        raise AudioFileError(f"{name}: cannot be decoded ({reason.rstrip('.')})") from error
     if total == 0:
         raise AudioFileError(f"{name}: holds no samples")
     if there < _WHOLE:

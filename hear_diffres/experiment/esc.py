@@ -10,7 +10,7 @@ from pathlib import Path
 from .figures import bars, confusions
 from .grid import Finished
 from .page import write_page
-from .table import by_variant, classes_csv, scores_csv, scores_table
+from .table import by_variant, classes_csv, mean_std, scores_csv, scores_table
 
 # README of github.com/ikiskin/audio_spectrogram_transformer, ESC-50 from scratch: macro precision, recall, F1. Its AST
 # has 2 blocks of 6 heads.
@@ -40,8 +40,19 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
         confusions(runs, f"{task}, {name}: macro F1 {f1:.2f}", out / file)
         pictures[file] = f"Confusion of {name}"
     files = {"results.csv": scores_csv(finished), "classes.csv": classes_csv(finished)}
-    parts = [describe_training(finished), scores_table(finished, more)]
+    parts = [describe_training(finished), scores_table(finished, more), *_learned(finished)]
     return write_page(out, f"{task} from scratch", finished, parts, files, pictures)
+
+
+def _learned(finished: Sequence[Finished]) -> list[str]:
+    """What became of the single numbers of front ends, such as DMEL's window, in words; nothing where there are none."""
+    lines = []
+    for name, runs in by_variant(finished).items():
+        for what, begun in runs[0].result["frontend_before"].items():
+            ends = [run.result["frontend_after"][what] for run in runs]
+            each = ", ".join(f"{end:.1f}" for end in ends)
+            lines.append(f"- {name}: {what} from {begun:.1f} to {mean_std(ends, 1)} ({each})")
+    return ["Learned by front ends, at the epoch that was kept:", "\n".join(lines)] if lines else []
 
 
 def describe_training(finished: Sequence[Finished]) -> str:

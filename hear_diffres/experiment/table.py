@@ -72,6 +72,10 @@ def scores_csv(finished: Sequence[Finished]) -> str:
         columns[key] = partial(_found, key)
     for part in ("frontend", "compressor", "backbone"):
         columns[f"{part}_macs_per_second"] = partial(_macs, part)
+    # Single numbers that a front end learns, such as the standard deviation of DMEL's window, samples.
+    for name in dict.fromkeys(name for one in finished for name in one.result["frontend_after"]):
+        columns[f"frontend_{name}_before"] = partial(_learned, "frontend_before", name)
+        columns[f"frontend_{name}_after"] = partial(_learned, "frontend_after", name)
     return csv_of(finished, columns)
 
 
@@ -82,6 +86,10 @@ def _note(key: str, one: Finished) -> Any:
 
 def _found(key: str, one: Finished) -> Any:
     return one.result[key]
+
+
+def _learned(when: str, name: str, one: Finished) -> Any:
+    return one.result[when].get(name, "")
 
 
 def _macs(part: str, one: Finished) -> Any:
