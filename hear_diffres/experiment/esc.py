@@ -45,7 +45,7 @@ def report(finished: Sequence[Finished], out: Path) -> Path:
 
 
 def _learned(finished: Sequence[Finished]) -> list[str]:
-    """What became of the single numbers of front ends, such as DMEL's window, in words; nothing where there are none."""
+    """What became of single numbers that front ends learn, such as DMEL's window; nothing where there are none."""
     lines = []
     for name, runs in by_variant(finished).items():
         for what, begun in runs[0].result["frontend_before"].items():
