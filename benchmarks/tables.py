@@ -50,8 +50,8 @@ def score(result: dict[str, Any] | None, data: str, row: str, classifier: str = 
 
 
 def text(value: float | None) -> str:
-    """A score, or a dash."""
-    return "-" if value is None else f"{value:.3f}"
+    """A score, or a dash. Halves go up, as by hand: 0.9725 is no more than 0.9724999... in binary."""
+    return "-" if value is None else f"{value + 1e-9:.3f}"
 
 
 def tiers() -> str:
@@ -117,10 +117,20 @@ def rows() -> list[tuple[str, str, str]]:
     return out
 
 
-def line(title: str, name: str, row: str, classifier: str = "logistic") -> str:
-    """A row of a result on every probe set."""
+def line(title: str, name: str, row: str, classifier: str = "logistic", spreads: bool = False) -> str:
+    """A row of a result on every probe set; with `spreads` each with its standard deviation."""
     result = read(name)
-    return f"| {title} | " + " | ".join(text(score(result, data, row, classifier)) for data in ("mean", *SETS)) + " |"
+    cells = [
+        text(score(result, data, row, classifier)) + (spread(result, data, row, classifier) if spreads else "")
+        for data in ("mean", *SETS)
+    ]
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def spread(result: dict[str, Any] | None, data: str, row: str, classifier: str = "logistic") -> str:
+    """` ± ` and the standard deviation over a set's folds or held-out speakers; nothing where there is none."""
+    found = ((result or {}).get("results", {}).get(data, {}).get(row, {}).get(classifier) or {}).get("std_over_groups")
+    return "" if found is None else f" ± {found + 1e-9:.3f}"
 
 
 def few() -> str:
@@ -132,14 +142,16 @@ def few() -> str:
 def sets() -> str:
     """Every row on every probe set, those with HEAR's MLP below."""
     by_mlp = [
-        line(f"HEAR's MLP: {t}", name, row, "mlp") for t, name, row in rows() if score(read(name), "mean", row, "mlp")
+        line(f"HEAR's MLP: {t}", name, row, "mlp", True)
+        for t, name, row in rows()
+        if score(read(name), "mean", row, "mlp")
     ]
-    return _sets(rows(), by_mlp)
+    return _sets(rows(), by_mlp, spreads=True)
 
 
-def _sets(chosen: list[tuple[str, str, str]], more: Sequence[str] = ()) -> str:
+def _sets(chosen: list[tuple[str, str, str]], more: Sequence[str] = (), spreads: bool = False) -> str:
     lines = ["| | mean | " + " | ".join(SETS.values()) + " |", "|---" * (len(SETS) + 2) + "|"]
-    lines += [line(title, name, row) for title, name, row in chosen]
+    lines += [line(title, name, row, spreads=spreads) for title, name, row in chosen]
     return "\n".join([*lines, *more, "", _stamps({name for _, name, _ in chosen})])
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from hear_diffres import list_baselines, list_models
@@ -62,3 +63,27 @@ def test_untrained_weights_are_refused_unless_asked_for(tmp_path, monkeypatch):
 def test_help_names_every_command():
     text = RUNNER.invoke(app, ["--help"]).output
     assert all(command in text for command in ("embed", "models", "plot", "nearest", "train"))
+
+
+@pytest.mark.parametrize("device", ["cuda", "gpu", "meta"])
+def test_devices_that_are_not_here_are_named(tmp_path, device):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one here")
+    teacher, run = str(tmp_path / "t.pt"), str(tmp_path / "run")
+    for arguments in (
+        ["embed", str(tmp_path), "-o", str(tmp_path / "t.parquet"), "--model", "mn01"],
+        ["train", "r.toml", "--teacher", teacher, "--run", run, "--cache", str(tmp_path)],
+        ["adapt", teacher],
+        ["experiment", "esc", "--task", str(tmp_path), "-o", run],
+    ):
+        done = RUNNER.invoke(app, [*arguments, "--device", device])
+        assert done.exit_code == 2 and f"--device {device}: " in done.output, done.output
+
+
+def test_exports_say_what_their_names_must_end_in_and_keep_what_is_there(tmp_path):
+    done = RUNNER.invoke(app, ["export", "mn01", "-o", str(tmp_path / "mn01")])
+    assert done.exit_code == 2 and ".hear, .onnx, .xml" in done.output
+    (tmp_path / "a.bin").write_text("mine")
+    done = RUNNER.invoke(app, ["export", "mn01", "-o", str(tmp_path / "a.xml")])
+    assert done.exit_code == 2 and "a.bin is there already" in done.output
+    assert (tmp_path / "a.bin").read_text() == "mine"

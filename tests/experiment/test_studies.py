@@ -152,6 +152,25 @@ def test_compression_command(task_dir, tmp_path):
     assert {row["budget"] for row in rows} == {"frames", "macs", "both"}
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["compression", "--reductions", "", "--hops", ""], "neither a reduction nor a hop"),
+        (["compression", "--seconds", 0], "no samples are left"),
+        (["digits", "--windows", ""], "--windows: none given"),
+        (["esc", "--set", "batch=0"], "batch must be at least 1"),
+        (["esc", "--folds", "fold00, fold09"], "no fold 'fold09'"),
+    ],
+)
+def test_what_makes_no_study_is_said(task_dir, tmp_path, options, why):
+    assert why in run(*options, "--task", task_dir, "-o", tmp_path / "out", "--no-ray", code=2)
+
+
+def test_lists_may_have_spaces(task_dir, tmp_path):
+    options = ["--compressors", "diffres, longer_hop", "--reductions", "0.5", "--hops", "", "--budgets", "frames, macs"]
+    run("compression", "--task", task_dir, "-o", tmp_path, *options, "--folds", " fold00", "--epochs", 1, "--no-ray")
+
+
 def test_digits_command(task_dir, tmp_path):
     options = ["--windows", "10,40", "--folds", "fold00", "--epochs", 2, "--no-ray", "--seconds", 0.25]
     run("digits", "--task", task_dir, "-o", tmp_path, *options)
