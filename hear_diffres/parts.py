@@ -88,7 +88,7 @@ class PartWriter:
                     f"{self.folder} holds parts of an unfinished run with other {', '.join(changed)}: "
                     "finish it with the same options, or delete that folder"
                 )
-            self.finished.update(note["finished"] if isinstance(note["finished"], dict) else {})
+            self.finished.update(_states(note))
             referred.update(note["opened"])
             self._counter = max(self._counter, int(path.stem.split("-")[1]))
         for path in self._parts():
@@ -113,12 +113,9 @@ class PartWriter:
             table = pq.read_table(path)
             keep = pc.invert(pc.is_in(table["file"], pa.array(sorted(files), pa.string())))
             note = json.loads(table.schema.metadata[b"_part"])
-            gone = [name for name in note["finished"] if name in files]
-            if not gone and pc.all(keep).as_py() is not False:
-                continue
-            for name in gone:
-                del note["finished"][name]
-            self._save(path.name, table.filter(keep), note)
+            left = {name: state for name, state in _states(note).items() if name not in files}
+            if len(left) < len(note["finished"]) or not pc.all(keep, min_count=0).as_py():
+                self._save(path.name, table.filter(keep), {**note, "finished": left})
         self.finished = {name: state for name, state in self.finished.items() if name not in files}
 
     def abandon(self, file: str) -> None:
@@ -187,3 +184,9 @@ class PartWriter:
             path.unlink()
         self.folder.rmdir()
         return rows
+
+
+def _states(note: dict[str, Any]) -> dict[str, str]:
+    """Files that a part finishes, and their states; parts of before 2026-11-27 know none."""
+    finished = note["finished"]
+    return finished if isinstance(finished, dict) else dict.fromkeys(finished, "")

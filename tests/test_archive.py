@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -319,6 +320,28 @@ def test_a_resumed_run_has_the_files_asked_for_as_they_are_now(tmp_path):
             assert resumed[name].equals(whole[name])
         vectors = [np.stack(table["embedding"].to_pylist()) for table in (resumed, whole)]
         np.testing.assert_allclose(*vectors, atol=1e-4)
+
+
+def test_parts_of_before_files_had_states_are_made_anew(tmp_path):
+    folder, out, model = tmp_path / "in", tmp_path / "t.parquet", load_model("mn01")
+    folder.mkdir()
+    for index in range(3):
+        soundfile.write(folder / f"{index}.wav", make("bird", index, 1.0), 32_000)
+
+    def stop(name, seconds, reason):
+        if name.endswith("1.wav"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_files(find_audio([folder]), out, model, batch_seconds=0.1, progress=stop)
+    for path in out.with_name("t.parquet.parts").glob("part-*.parquet"):
+        table = pq.read_table(path)
+        note = json.loads(table.schema.metadata[b"_part"])
+        note["finished"] = list(note["finished"])
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"_part": json.dumps(note)}), path)
+    report = embed_files(find_audio([folder]), out, model)
+    assert (report.done, report.skipped, report.rows) == (3, 0, 3)
+    assert sorted(pq.read_table(out)["file"].to_pylist()) == [str(folder / f"{index}.wav") for index in range(3)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are of bytes there alone")

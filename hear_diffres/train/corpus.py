@@ -143,7 +143,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
     Raises:
         ConfigError: no such folder, or no audio file below it.
     """
-    from ..audio import audio_below, read_audio  # late: the training loop itself needs no decoder
+    from ..audio import audio_below, read_audio, shown  # late: the training loop itself needs no decoder
     from .gather import selection
 
     audio, cache = Path(audio), Path(cache)
@@ -164,7 +164,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
             known = {clip[2] for clip in meta["clips"]} | set(meta.get("bad", ()))
             new = [path for path in paths if str(path.relative_to(audio)) not in known]
             if new and "bad" in meta:
-                yield str(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
+                yield shown(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
             continue
         clips, bad, start = [], [], 0
         samples_file = cache / f"{name}.samples.part"
@@ -175,7 +175,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
                     samples = read_audio(path)[: int(max_seconds * 32_000)]
                 except Exception as error:  # whatever a decoder meets: report it, go on with the rest
                     bad.append(clip)
-                    yield str(path), str(error).removeprefix(f"{path}: ")
+                    yield shown(path), str(error).removeprefix(f"{shown(path)}: ")
                     continue
                 out.write((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
                 clips.append([start, len(samples), clip])
