@@ -295,19 +295,31 @@ def test_memory_is_bounded(tmp_path):
     assert peaks[1] < peaks[0] + 90_000, peaks  # kilobytes; twenty minutes more at 32 kHz in float32 are 154 MB
 
 
-def test_a_resumed_run_has_the_files_asked_for_as_they_are_now(tmp_path):
-    folder, out, model = tmp_path / "in", tmp_path / "t.parquet", load_model("mn01")
+def birds(tmp_path, count):
+    """A folder of so many files of a second."""
+    folder = tmp_path / "in"
     folder.mkdir()
-    for index in range(4):
+    for index in range(count):
         soundfile.write(folder / f"{index}.wav", make("bird", index, 1.0), 32_000)
+    return folder
+
+
+def interrupt(folder, out, model, last, **options):
+    """Embed a folder file by file, up to `last`."""
 
     def stop(name, seconds, reason):
-        if name.endswith("2.wav"):
+        if name.endswith(last):
             raise KeyboardInterrupt
 
+    with pytest.raises(KeyboardInterrupt):
+        embed_files(find_audio([folder]), out, model, batch_seconds=0.1, progress=stop, **options)
+
+
+def test_a_resumed_run_has_the_files_asked_for_as_they_are_now(tmp_path):
+    out, model = tmp_path / "t.parquet", load_model("mn01")
+    folder = birds(tmp_path, 4)
     for timestamps in (False, True):
-        with pytest.raises(KeyboardInterrupt):
-            embed_files(find_audio([folder]), out, model, batch_seconds=0.1, timestamps=timestamps, progress=stop)
+        interrupt(folder, out, model, "2.wav", timestamps=timestamps)
         soundfile.write(folder / "0.wav", make("bird", 9, 2.0 + timestamps), 32_000)
         paths = [folder / "0.wav", folder / "2.wav", folder / "3.wav"]  # 1.wav is no longer wanted
         report = embed_files(paths, out, model, timestamps=timestamps)
@@ -323,17 +335,9 @@ def test_a_resumed_run_has_the_files_asked_for_as_they_are_now(tmp_path):
 
 
 def test_parts_of_before_files_had_states_are_made_anew(tmp_path):
-    folder, out, model = tmp_path / "in", tmp_path / "t.parquet", load_model("mn01")
-    folder.mkdir()
-    for index in range(3):
-        soundfile.write(folder / f"{index}.wav", make("bird", index, 1.0), 32_000)
-
-    def stop(name, seconds, reason):
-        if name.endswith("1.wav"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        embed_files(find_audio([folder]), out, model, batch_seconds=0.1, progress=stop)
+    out, model = tmp_path / "t.parquet", load_model("mn01")
+    folder = birds(tmp_path, 3)
+    interrupt(folder, out, model, "1.wav")
     for path in out.with_name("t.parquet.parts").glob("part-*.parquet"):
         table = pq.read_table(path)
         note = json.loads(table.schema.metadata[b"_part"])
