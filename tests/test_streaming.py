@@ -79,7 +79,7 @@ def test_long_sounds_and_every_front_end(frontend, seconds, chunk_seconds):
 def test_a_window_shorter_than_a_hop(tmp_path, n):
     """A chunk's last frame ends before the next one's centre, which alone says that the chunk is not the last."""
     (tmp_path / "short.toml").write_text(
-        'name = "short"\nwidth_mult = 0.1\nfrontend = "dmel"\nfrontend_options = {window_ms = 5.0}\n'
+        'name = "short"\nwidth_mult = 0.1\nfrontend = "dmel"\nfrontend_options = {window_ms = 5.0, min_n_fft = 32}\n'
     )
     net = load_model(str(tmp_path / "short.toml"), weights="random", chunk_seconds=1)
     assert net.frontend.n_fft == 256
