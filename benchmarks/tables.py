@@ -40,13 +40,15 @@ def read(name: str) -> dict[str, Any] | None:
 
 def score(result: dict[str, Any] | None, data: str, row: str, classifier: str = "logistic") -> float | None:
     """Mean accuracy on a set, or on `mean`: over all sets."""
-    if result is None:
-        return None
     if data == "mean":
         values = [score(result, name, row, classifier) for name in SETS]
         return None if None in values else sum(v for v in values if v is not None) / len(values)
-    scores = result["results"].get(data, {}).get(row, {}).get(classifier)
-    return scores["mean"] if scores else None
+    return _measured(result, data, row, classifier).get("mean")
+
+
+def _measured(result: dict[str, Any] | None, data: str, row: str, classifier: str) -> dict[str, float]:
+    """What a classifier measured of a row on a set; empty where it was not run."""
+    return (result or {"results": {}})["results"].get(data, {}).get(row, {}).get(classifier) or {}
 
 
 def text(value: float | None) -> str:
@@ -120,17 +122,14 @@ def rows() -> list[tuple[str, str, str]]:
 def line(title: str, name: str, row: str, classifier: str = "logistic", spreads: bool = False) -> str:
     """A row of a result on every probe set; with `spreads` each with its standard deviation."""
     result = read(name)
-    cells = [
-        text(score(result, data, row, classifier)) + (spread(result, data, row, classifier) if spreads else "")
-        for data in ("mean", *SETS)
-    ]
-    return f"| {title} | " + " | ".join(cells) + " |"
+    of = [(result, data, row, classifier) for data in ("mean", *SETS)]
+    return f"| {title} | " + " | ".join(text(score(*one)) + (spread(*one) if spreads else "") for one in of) + " |"
 
 
 def spread(result: dict[str, Any] | None, data: str, row: str, classifier: str = "logistic") -> str:
     """` ± ` and the standard deviation over a set's folds or held-out speakers; nothing where there is none."""
-    found = ((result or {}).get("results", {}).get(data, {}).get(row, {}).get(classifier) or {}).get("std_over_groups")
-    return "" if found is None else f" ± {found + 1e-9:.3f}"
+    found = _measured(result, data, row, classifier).get("std_over_groups")
+    return "" if found is None else f" ± {text(found)}"
 
 
 def few() -> str:

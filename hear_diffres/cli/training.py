@@ -129,7 +129,11 @@ def probe(
 
     net: HearModel | RuntimeModel
     bad: list[str] = []
-    told = 0
+
+    def problem(text: str) -> None:
+        typer.echo(f"bad file: {text}", err=True)
+        bad.append(text)
+
     try:
         data = [load_set(text) for text in sets]
         if Path(model).suffix in KINDS:
@@ -143,10 +147,7 @@ def probe(
                 controls=controls, precision=precision,
             )  # fmt: skip
         for one in data:
-            table = run_probe(rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report, problem=bad.append)
-            for text in bad[told:]:
-                typer.echo(f"bad file: {text}", err=True)
-            told = len(bad)
+            table = run_probe(rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report, problem=problem)
             if output is not None:
                 save(output, net, table)
     except (HearDiffResError, ConfigError, ImportError, ValueError) as error:

@@ -45,9 +45,8 @@ class LongerHop(Fixed):
 class FewerBands(Fixed):
     """Merge neighbouring mel bands, as many as leaves `F * (1 - rate)` of them; every frame is kept.
 
-    Arguments and `forward` as `LongerHop`. Bands are merged in
-    the power domain, with `log_power=False` as they are. The merging itself, two multiplications per band and frame at
-    most, is not counted among the MACs.
+    Arguments and `forward` as `LongerHop`. Bands are merged in the power domain, with `log_power=False` as they are.
+    The merging itself, two multiplications per band and frame at most, is not counted among the MACs.
 
     Shape:
         - Input: `[B, T, F]` natural-log mel

@@ -97,8 +97,8 @@ def distill(
         network.to(where)
     if recipe.blockwise_clips:
         freeze_statistics(network.backbone)
-    check_annotations(source.cache, recipe.extra)
     labels = label_counts(source.cache, recipe.extra) if recipe.extra else {}
+    check_annotations(source.cache, recipe.extra, labels)
     # Whoever drew from it meanwhile (a teacher in this process, or in another): the second stage begins alike.
     torch.manual_seed(recipe.seed)
     second = Elastic(network, teacher, recipe, first, labels=labels).to(where).train()

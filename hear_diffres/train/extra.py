@@ -114,16 +114,15 @@ def label_counts(folder: str | Path, wanted: Collection[str]) -> dict[str, int]:
     return counts
 
 
-def check_annotations(folder: str | Path, wanted: Collection[str]) -> None:
-    """Raise ConfigError where nothing in the corpus tells of a wanted target."""
-    labelled = label_counts(folder, wanted)
+def check_annotations(folder: str | Path, wanted: Collection[str], labels: Collection[str]) -> None:
+    """Raise ConfigError where nothing in the corpus, whose label sets are `labels`, tells of a wanted target."""
     for name in wanted:
         if name in TOOLS:
             if not any(Path(folder).glob(f"*.{name}.npy")):
                 raise ConfigError(
                     f"{folder}: nothing for the loss {name!r}: `hear-diffres annotate --tool {name}` first"
                 )
-        elif name not in labelled:
+        elif name not in labels:
             raise ConfigError(f"{folder}: no shard with labels for the loss {name!r} (configs/train/labels.toml)")
 
 
