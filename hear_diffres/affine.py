@@ -21,8 +21,8 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, dtype: torch.dtype | 
     >>> torch.allclose(norm(torch.ones(1, 3)), scale + shift)
     True
     """
-    names = ("weight", "bias"), ("running_mean", "running_var")
-    weight, bias = (norm.get_parameter(name).to(dtype) for name in names[0])
-    mean, variance = (norm.get_buffer(name).to(dtype) for name in names[1])
+    # By name, as whoever calls a network with other tensors in place of its parameters has put them there.
+    names = ("weight", "bias", "running_mean", "running_var")
+    weight, bias, mean, variance = (getattr(norm, name).to(dtype) for name in names)
     scale = weight / (variance + norm.eps).sqrt()
     return scale, bias - mean * scale

@@ -21,13 +21,14 @@ _Cut = tuple[Chunk, np.ndarray, bool]  # as `cut` gives them
 WORKERS = 2  # as many files are decoded at once unless told otherwise
 
 
-def find_audio(paths: Iterable[str | Path]) -> list[Path]:
-    """Files as given, and every audio file below the folders given, sorted; each once.
+def find_audio(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Files as given (or one), and every audio file below the folders given, sorted; each once.
 
     Raises:
         AudioFileError: a path that does not exist, or no audio file at all.
     """
     found: dict[Path, None] = {}
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
     for path in map(Path, paths):
         if path.is_dir():
             found.update(dict.fromkeys(audio_below(path)))
@@ -208,9 +209,12 @@ def embed_files(
         progress: called with each file as it ends, its seconds of audio and, if it is bad, the reason.
 
     Raises:
-        TypeError, ValueError: `workers` is no number from 0 on.
+        TypeError: `paths` is one path, `workers` no integer.
+        ValueError: `workers` below 0.
         ValueError: parts of an earlier run with other provenance are in the way.
     """
+    if isinstance(paths, str | Path):
+        raise TypeError("paths must be a sequence of files: `find_audio` makes one")
     if isinstance(workers, bool) or not isinstance(workers, int):
         raise TypeError(f"workers must be an integer, got {type(workers).__name__}")
     if workers < 0:

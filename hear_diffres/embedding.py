@@ -53,7 +53,14 @@ class Embedding:
 
     @classmethod
     def parse(cls, text: str) -> Embedding:
-        """From "block+mels" and the like."""
+        """From "block+mels" and the like.
+
+        Raises:
+            TypeError: no text.
+            ValueError: a part that there is not, or one that comes twice.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"embedding must be text such as 'block+mels', got {type(text).__name__}")
         return cls(parse(text))
 
     def __str__(self) -> str:

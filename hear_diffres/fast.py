@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from .backbone import MobileNet
 from .backbone.folded import foldable
 from .errors import ConfigError
-from .remembered import versions
+from .remembered import Remembered, Watch
 from .runtime import RuntimeModel
 
 if TYPE_CHECKING:
     from .hear import HearModel
 
 RUNTIMES = ("auto", "native", "torch")
+_KEPT = 4
 
 
 class FastPath:
     """Makes the engine of a model when it is first needed, and again when the model has changed.
 
-    What it does not notice is a layer of the backbone replaced by another after the first embedding; values, hooks, the
-    compressor, rate and mode it does.
+    What it notices is what `remembered.Watch` does, the model's rate, hop, chunks and embedding, and the settings of
+    front end and compressor (`get_config`). Engines of the last few rates are kept.
 
     Args:
         required: raise what keeps the engine from running the model; else the model's own code runs it.
@@ -31,9 +32,8 @@ class FastPath:
 
     def __init__(self, required: bool = False):
         self.required = required
-        self._key: object = None
-        self._tensors: list[Tensor] = []
-        self._engine: RuntimeModel | None = None
+        self._made: dict[tuple[object, ...], Remembered[RuntimeModel | None]] = {}
+        self._lock = threading.Lock()  # one thread makes an engine, the others wait for it
 
     def engine(self, model: HearModel) -> RuntimeModel | None:
         """The engine for the model as it is now; None where the model's own code is to run.
@@ -43,53 +43,50 @@ class FastPath:
         """
         if model.training:
             return None
-        key = _key(model, self._tensors)
-        if key != self._key:
-            self._tensors = model.network.tensors_at(model.reduction)
-            self._key, self._engine = _key(model, self._tensors), self._make(model)
-        return self._engine
+        key = _settings(model)
+        with self._lock:
+            kept = self._made.pop(key, None) or Remembered()
+            self._made[key] = kept  # as the latest
+            if len(self._made) > _KEPT:
+                del self._made[next(iter(self._made))]
+            return kept.get(model, lambda: model.network.tensors_at(model.reduction), lambda w: self._make(model, w))
 
-    def _make(self, model: HearModel) -> RuntimeModel | None:
+    def _make(self, model: HearModel, watch: Watch) -> RuntimeModel | None:
         from .export.native import open_native  # late: what exports is to the right of what embeds
 
+        if watch.training:  # of a part: PyTorch knows what that means
+            return None
         try:
-            _check(model, self._tensors)
+            _check(model, watch.hooked)
             return open_native(model, torch.get_num_threads())
         except (ConfigError, ImportError):
             if self.required:
                 raise
             return None
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"required": self.required, "_key": None, "_tensors": [], "_engine": None}
+    def __reduce__(self) -> tuple[type[FastPath], tuple[bool]]:
+        return FastPath, (self.required,)
 
 
-def _key(model: HearModel, tensors: list[Tensor]) -> tuple[object, ...]:
-    """Differs when something that the engine is made from has changed."""
+def _settings(model: HearModel) -> tuple[object, ...]:
+    """Differs when something other than layers and values that the engine is made from has changed."""
     network = model.network
-    parts = [*network.compressor.modules(), network.backbone, network.frontend]
     return (
         model.reduction, model.hop_ms, model.chunk_frames, str(model.embedding), model.budget, torch.get_num_threads(),
-        network.generation, network.inference_dtype, tuple((id(part), _hooked(part)) for part in parts),
-        versions(tensors),
+        network.generation, network.inference_dtype, *network.compressor.get_config().values(),
+        *network.frontend.get_config().values(),
     )  # fmt: skip
 
 
-def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-def _check(model: HearModel, tensors: list[Tensor]) -> None:
+def _check(model: HearModel, hooked: bool) -> None:
     """Raise ConfigError where the engine would not do what the model does."""
     network = model.network
     wrong = []
-    if any(tensor.device.type != "cpu" for tensor in tensors):
+    if any(tensor.device.type != "cpu" for tensor in network.tensors_at(model.reduction)):
         wrong.append("it is not on the CPU")
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in network.parameters()):
         wrong.append("its weights are not float32")
-    if any(map(_hooked, network.modules())) or (
-        isinstance(network.backbone, MobileNet) and not foldable(network.backbone)
-    ):
+    if hooked or (isinstance(network.backbone, MobileNet) and not foldable(network.backbone)):
         wrong.append("it has hooks, or layers of other kinds")
     if wrong:
         raise ConfigError(f"{model.config.name}: the compiled engine cannot run it: {'; '.join(wrong)}")

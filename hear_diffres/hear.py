@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 import torch
@@ -11,9 +13,9 @@ from torch import Tensor, nn
 
 from .backbone import BackboneOutput
 from .chunking import Chunk, plan
-from .compression.base import check_reduction
+from .compression.base import check_lengths, check_reduction
 from .embedding import Embedding, frame_mean
-from .errors import ConfigError
+from .errors import ConfigError, UntrainedWeightsWarning
 from .fast import RUNTIMES, FastPath
 from .frontend import FrontEnd
 from .network import Network
@@ -48,10 +50,7 @@ def check_audio(audio: Tensor, lengths: Tensor | None = None, finite: bool = Tru
         rows = torch.nonzero(~torch.isfinite(audio).all(dim=1)).flatten().tolist()
         raise ValueError(f"audio must be finite; NaN or infinity in sounds {rows[:10]}")
     if lengths is not None:
-        if not isinstance(lengths, Tensor) or lengths.is_floating_point() or tuple(lengths.shape) != (len(audio),):
-            raise ValueError(f"lengths must be an integer tensor of shape ({len(audio)},)")
-        if bool(((lengths < 1) | (lengths > audio.shape[1])).any()):
-            raise ValueError(f"lengths must lie in 1..{audio.shape[1]}, got {lengths.tolist()}")
+        check_lengths(lengths, *audio.shape)
 
 
 class HearModel(nn.Module):
@@ -78,6 +77,7 @@ class HearModel(nn.Module):
         sample_rate: 32000, Hz.
         scene_embedding_size, timestamp_embedding_size: length of a vector.
         reduction: may be changed at any time.
+        untrained_diffres: the weights have learned nothing about DiffRes: it warns where frames are to be removed.
         chunk_frames: frames of a chunk.
         weights_source: "shipped", "random", or the path of the file.
         weights_sha256: of the weights file, or "" for random weights.
@@ -96,14 +96,10 @@ class HearModel(nn.Module):
         chunk_seconds: float = CHUNK_SECONDS,
     ):
         super().__init__()
-        if isinstance(hop_ms, bool) or not isinstance(hop_ms, int | float | np.number):
-            raise TypeError(f"hop_ms must be a number, got {type(hop_ms).__name__}")
-        if not 1 <= hop_ms <= 10_000:
-            raise ValueError(f"hop_ms must lie in [1, 10000], got {hop_ms}")
         if config.sample_rate != self.sample_rate:
             raise ConfigError(f"{config.name}: embeds audio of {self.sample_rate} Hz, not of {config.sample_rate}")
-        self.config, self.embedding, self.hop_ms = config, embedding, float(hop_ms)
-        self.network = network
+        self.config, self.embedding, self.hop_ms = config, embedding, hop_ms
+        self.network, self.untrained_diffres = network, False
         self.weights_source, self.weights_sha256, self.adapter_sha256 = "random", "", ""
         self.chunk_frames = self._frames_of(chunk_seconds)
         self.reduction = reduction
@@ -120,6 +116,26 @@ class HearModel(nn.Module):
     @reduction.setter
     def reduction(self, value: float) -> None:
         self._reduction = check_reduction(value)
+        if self.untrained_diffres and self._reduction:
+            warnings.warn(
+                f"{self.weights_source}: no adapter, so DiffRes has random weights and removes frames at random; "
+                "`hear-diffres adapt` makes one",
+                UntrainedWeightsWarning,
+                stacklevel=3,
+            )
+
+    @property
+    def hop_ms(self) -> float:
+        """Time between timestamp embeddings, 1 to 10000 ms; may be changed at any time."""
+        return self._hop_ms
+
+    @hop_ms.setter
+    def hop_ms(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise TypeError(f"hop_ms must be a number, got {type(value).__name__}")
+        if not 1 <= value <= 10_000:
+            raise ValueError(f"hop_ms must lie in [1, 10000], got {value}")
+        self._hop_ms = float(value)
 
     @property
     def runtime(self) -> str:
@@ -166,7 +182,7 @@ class HearModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are; audio is moved there."""
-        return next(self.parameters()).device
+        return next(chain(self.parameters(), self.buffers())).device
 
     @property
     def chunk_seconds(self) -> float:
@@ -183,10 +199,10 @@ class HearModel(nn.Module):
         return (torch.arange(first, last, dtype=torch.float64, device=self.device) * self.hop_ms).float()
 
     def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Scene embeddings with gradients; same arguments and result as `get_scene_embeddings`."""
+        """Scene embeddings with gradients; arguments and result as of `get_scene_embeddings`, in the weights' type."""
         audio, lengths = self._prepare(audio, lengths)
         counts = self._frame_counts(audio, lengths)
-        total = torch.zeros(len(audio), self.scene_embedding_size, device=self.device)
+        total = audio.new_zeros(len(audio), self.scene_embedding_size)
         for rows, picture, frames, _ in self._pictures(audio, lengths, counts):
             scene, _ = self.embed_picture(picture, None if lengths is None else frames)
             total = total.index_add(0, rows, scene * frames.unsqueeze(1))
@@ -213,7 +229,7 @@ class HearModel(nn.Module):
             check_audio(audio, lengths, finite=False)  # the engine looks for itself
             return torch.from_numpy(engine.get_scene_embeddings(*_arrays(audio, lengths)))
         result: Tensor = self(audio, lengths)
-        return result
+        return result.float()
 
     @torch.no_grad()
     def get_timestamp_embeddings(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -237,7 +253,7 @@ class HearModel(nn.Module):
         audio, lengths = self._prepare(audio, lengths)
         counts = self._frame_counts(audio, lengths)
         n = self.n_timestamps(audio.shape[1])
-        out = torch.zeros(len(audio), n, self.timestamp_embedding_size, device=self.device)
+        out = audio.new_zeros(len(audio), n, self.timestamp_embedding_size)
         for rows, picture, frames, chunk in self._pictures(audio, lengths, counts):
             # A time on the border counts here for sounds that end there; the next chunk overwrites the others.
             first, last = self.chunk_timestamps(chunk, n)
@@ -248,7 +264,7 @@ class HearModel(nn.Module):
             own = torch.tensor([self.n_timestamps(int(length)) for length in lengths], device=self.device)
             index = torch.minimum(torch.arange(n, device=self.device), own.unsqueeze(1) - 1)
             out = out.gather(1, index.unsqueeze(2).expand_as(out))
-        return out, self.timestamps(0, n).expand(len(audio), -1).clone()
+        return out.float(), self.timestamps(0, n).expand(len(audio), -1).clone()
 
     def chunk_grid(self, chunk: Chunk, first: int, last: int) -> Tensor:
         """Times `[first, last)` of the grid in milliseconds from the chunk's first frame, float32."""
@@ -354,7 +370,10 @@ class HearModel(nn.Module):
 
     def _prepare(self, audio: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         check_audio(audio, lengths)
-        return audio.to(self.device), None if lengths is None else lengths.to(self.device).long()
+        dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+        if dtype not in (torch.float32, torch.float64):
+            raise ConfigError(f"weights in {dtype} cannot embed; `load_model(precision=...)` is for speed")
+        return audio.to(self.device, dtype), None if lengths is None else lengths.to(self.device).long()
 
     def _frame_counts(self, audio: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:

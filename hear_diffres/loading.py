@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from . import weights as weight_files
-from .adapter import find_adapter, load_adapter
+from .adapter import adapter_fits, find_adapter, load_adapter
 from .backbone import MobileNet
 from .embedding import DEFAULT_EMBEDDING, Embedding
 from .errors import ConfigError, UntrainedWeightsWarning
 from .hear import CHUNK_SECONDS, HearModel
 from .network import Network
 from .published import load_published, published_tier
-from .registry import build_network, get_config, takes_shipped_weights, vary
+from .registry import build_network, get_config, takes_published_weights, takes_shipped_weights, vary
 
 _RANDOM_SEED = 0
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -50,7 +50,8 @@ def load_model(
         weights: a safetensors file of ours; a `.pt` file of EfficientAT; "random" for random weights (seed 0).
             Default: the weights that ship for the tier, or random ones, with a warning, if none ship yet.
         adapter: what puts DiffRes in front of a `.pt` file. Default: the one made for this very file (by its sha256),
-            beside it or among those that ship; where there is none, DiffRes is off (`reduction` 0, with a warning).
+            beside it or among those that ship; where there is none that fits, DiffRes is off (`reduction` 0, with a
+            warning).
         budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
         frontend: another front end in place of the tier's, e.g. "pcen" (`hear_diffres.frontend.FRONTENDS`). The
             weights that ship are for log-mel: with any other it is untrained.
@@ -66,7 +67,9 @@ def load_model(
         ValueError: unknown tier, embedding, budget, front end, compressor or precision, rate outside `[0, 1)`,
             `hop_ms` or `chunk_seconds` out of range.
         WeightsError: the weights file is missing, damaged, or made for another network.
-        ConfigError: EfficientAT's weights, or bfloat16, for what is no MobileNet; a network that `runtime` cannot run.
+        ConfigError: EfficientAT's weights, or bfloat16, for what is no MobileNet; a network that `runtime` cannot run;
+            a device that PyTorch cannot use.
+        TypeError: an argument of another kind.
 
     >>> model = load_model("mn01", weights="random")
     >>> model.get_scene_embeddings(torch.zeros(2, 16_000)).shape
@@ -78,12 +81,14 @@ def load_model(
         name, weights = published_tier(name), name
     config = vary(get_config(str(name)), frontend, compressor)
     parts = Embedding.parse(embedding)
+    if not isinstance(weights, str | Path | None) or weights == "":
+        raise TypeError(f"weights must be a path or 'random', got {weights!r}")
     if precision not in _PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         network = build_network(config, reduction, budget)
-    source, digest, adapter_digest = "random", "", ""
+    source, digest, adapter_digest, untrained = "random", "", "", False
     if weights is None:
         weights = weight_files.shipped(config.name) if takes_shipped_weights(config) else None
         if weights is None:
@@ -98,31 +103,45 @@ def load_model(
             source = "shipped"
     elif str(weights) == "random":
         weights = None
+    published = str(weights).endswith(".pt")
     if weights is not None:
         digest = _load(network, Path(weights))
         source = source if source == "shipped" else str(weights)
-        if str(weights).endswith(".pt") and network.compressor.needs_weights:
-            found = adapter or find_adapter(weights, digest)
-            if found is not None:
+        if published and not takes_published_weights(config):
+            warnings.warn(
+                f"{weights} was trained on log-mel of 128 bands at a hop of 10 ms: with the pictures of {config.name} "
+                "it is no better than untrained",
+                UntrainedWeightsWarning,
+                stacklevel=2,
+            )
+        if published and network.compressor.needs_weights:
+            found = Path(adapter) if adapter is not None else find_adapter(weights, digest)
+            if found is not None and (adapter is not None or adapter_fits(network, found)):
                 load_adapter(network, found, digest)
                 adapter_digest = weight_files.sha256(found)
-            elif reduction != 0:
-                warnings.warn(
-                    f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
-                    "`hear-diffres adapt` makes one",
-                    stacklevel=2,
-                )
-                reduction = 0.0
-    if adapter is not None and not str(weights).endswith(".pt"):
+            else:
+                untrained = True
+                if reduction != 0:
+                    warnings.warn(
+                        f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
+                        "`hear-diffres adapt` makes one",
+                        stacklevel=2,
+                    )
+                    reduction = 0.0
+    if adapter is not None and not published:
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
     if precision != "float32" and not isinstance(network.backbone, MobileNet):
         raise ConfigError(f"{config.name}: only MobileNets calculate in {precision}")
     model = HearModel(network, config, parts, reduction, hop_ms, chunk_seconds)
     network.inference_dtype = _PRECISIONS[precision]
     model.weights_source, model.weights_sha256, model.adapter_sha256 = source, digest, adapter_digest
+    model.untrained_diffres = untrained
     model.eval()
     if device is not None:
-        model.to(device)
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            raise ConfigError(f"device {device!r}: {error}") from error
     return model.use_runtime(runtime)
 
 

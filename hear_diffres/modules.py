@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from .embedding import DEFAULT_EMBEDDING, parse
-from .hear import HearModel
+from .hear import CHUNK_SECONDS, HearModel
 from .loading import load_model as _load_model
 from .registry import list_baselines, list_models
 
@@ -52,13 +54,24 @@ def _fill(module: ModuleType, tier: str, embedding: str) -> None:
         frontend: str | None = None,
         compressor: str | None = None,
         device: str | torch.device | None = None,
+        chunk_seconds: float = CHUNK_SECONDS,
+        adapter: str | Path | None = None,
+        precision: str = "float32",
+        runtime: str = "auto",
     ) -> HearModel:
-        weights = model_file_path or None
-        return _load_model(
-            tier, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=weights, budget=budget,
-            frontend=frontend, compressor=compressor, device=device,
-        )  # fmt: skip
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = _load_model(
+                tier, reduction=reduction, embedding=embedding, hop_ms=hop_ms, weights=model_file_path or None,
+                budget=budget, frontend=frontend, compressor=compressor, device=device, chunk_seconds=chunk_seconds,
+                adapter=adapter, precision=precision, runtime=runtime,
+            )  # fmt: skip
+        for warning in caught:  # once more, as of whoever called
+            warnings.warn(warning.message, stacklevel=2)
+        return model
 
+    # So that pickle finds it: importing the module makes it anew.
+    load_model.__module__, load_model.__qualname__ = module.__name__, "load_model"
     load_model.__doc__ = (
         f"{tier} giving {embedding}; `model_file_path` empty for the weights that ship. "
         "Other arguments: `hear_diffres.load_model`."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from .backbone.rates import RateNorm, nearest_rate, select_rate, split_norms
 from .compression import CompressionOutput, Compressor
 from .errors import ConfigError
 from .frontend import FrontEnd, LogMel
-from .remembered import versions
+from .remembered import Remembered, Watch
 
 NORMALISATIONS = ("fixed", "per_sample")
 
@@ -51,11 +51,9 @@ class Network(nn.Module):
         self.compressor, self.backbone = compressor, backbone
         self.frontend = LogMel() if frontend is None else frontend
         self._rates: tuple[float, ...] = ()
-        self._folded: dict[int, _Folded] = {}
-        self.generation = 0  # counts what `forget_folded` was called for: tensors may be others since
+        self._folded: dict[int, Remembered[FoldedMobileNet | None]] = {}
+        self.generation = 0  # counts what `forget_folded` was called for
         self._inference_dtype: torch.dtype | None = None
-        # With `assign=True` the tensors are others.
-        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
     def mobilenet(self) -> MobileNet:
@@ -120,13 +118,20 @@ class Network(nn.Module):
     def _inference_backbone(self, index: int) -> FoldedMobileNet | None:
         """The backbone folded for a rate; None where gradients may flow, or where it cannot be folded."""
         backbone = self.backbone
-        if not isinstance(backbone, MobileNet) or backbone.training or torch.is_grad_enabled():
+        if not isinstance(backbone, MobileNet) or backbone.training:
             return None
-        found = self._folded.get(index)
-        if found is None or versions(found.tensors) != found.made_at:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return None
+
+        def tensors() -> list[Tensor]:
             self._select(index)
-            found = self._folded[index] = _Folded(backbone, self._inference_dtype)
-        return found.backbone
+            return folded_tensors(backbone)
+
+        def make(watch: Watch) -> FoldedMobileNet | None:
+            whole = foldable(backbone) and not watch.training
+            return FoldedMobileNet(backbone, self._inference_dtype) if whole else None
+
+        return self._folded.setdefault(index, Remembered()).get(backbone, tensors, make)
 
     def _select(self, index: int) -> None:
         if self._rates:
@@ -163,7 +168,7 @@ class Network(nn.Module):
         self.forget_folded()
 
     def forget_folded(self) -> None:
-        """To be called when a layer was replaced by another after an inference; changed values are noticed."""
+        """To be called when something else than `Watch` sees was changed after an inference, such as a stride."""
         self._folded.clear()
         self.generation += 1
 
@@ -171,26 +176,13 @@ class Network(nn.Module):
         self.forget_folded()
         return super().train(mode)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
-        self.forget_folded()
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+    def _replicate_for_data_parallel(self) -> Network:
+        replica: Network = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica._folded = {}
+        return replica
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_folded": {}}  # copies and pickles fold for themselves
-
-
-def _forget(network: nn.Module, keys: object) -> None:
-    if isinstance(network, Network):
-        network.forget_folded()
-
-
-class _Folded:
-    """A folded backbone, and what tells whether the network has changed since."""
-
-    def __init__(self, backbone: MobileNet, dtype: torch.dtype | None):
-        self.tensors = folded_tensors(backbone)
-        self.made_at = versions(self.tensors)
-        self.backbone = FoldedMobileNet(backbone, dtype) if foldable(backbone) else None
 
 
 def standardise(picture: Tensor, durations: Tensor) -> Tensor:

@@ -123,8 +123,11 @@ def plot_clips(clips: Sequence[Tensor], model: HearModel, path: str | Path, titl
     Args:
         clips: each `[1, n_samples]` float32, 32 kHz.
         model: whose compressor is shown, at its `reduction`.
-        path: PNG, PDF or SVG to write.
+        path: PNG, PDF or SVG to write; PNG where it has no suffix.
         titles: printed above the columns.
+
+    Returns:
+        What was written.
 
     Raises:
         ImportError: matplotlib is missing; the message names the extra.
@@ -139,6 +142,7 @@ def plot_clips(clips: Sequence[Tensor], model: HearModel, path: str | Path, titl
     for index, kept in enumerate(columns):
         _draw(axes[:, index], kept, titles[index] if index < len(titles) else "")
     path = Path(path)
+    path = path if path.suffix else path.with_suffix(".png")  # as matplotlib does, without a word
     figure.savefig(path, dpi=_DPI)
     return path
 

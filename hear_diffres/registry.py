@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .backbone import BACKBONES, Backbone
-from .compression import COMPRESSORS, Compressor, DiffRes
+from .compression import COMPRESSORS, BandsDiffRes, Compressor, DiffRes
 from .compression.base import check_reduction
 from .errors import ConfigError
 from .frontend import FRONTENDS, FrontEnd
@@ -69,14 +69,34 @@ class ModelConfig:
     def load(cls, path: Path) -> ModelConfig:
         """Read a TOML file; ConfigError names the file and the key."""
         try:
-            values = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
         unknown = values.keys() - {f.name for f in fields(cls)}
         needed = {"name"} if values.get("backbone", "mobilenet") != "mobilenet" else {"name", "width_mult"}
         if unknown or not needed <= values.keys():
             raise ConfigError(f"{path}: needs {' and '.join(sorted(needed))}; unknown keys: {sorted(unknown)}")
+        for key, value in values.items():
+            _check_value(path, key, value)
         return cls(**values)
+
+
+_WHOLE = ("n_mels", "hop_length", "sample_rate", "block_frames", "n_classes")
+
+
+def _check_value(path: Path, key: str, value: object) -> None:
+    """Raise ConfigError where a variant's file gives a key what it cannot be."""
+    if key.endswith("_options"):
+        right, what = isinstance(value, dict), "a table"
+    elif key in _WHOLE:
+        right, what = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a whole number above 0"
+    elif key == "width_mult":
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        right, what = number and float(value) > 0, "a number above 0"  # type: ignore[arg-type]
+    else:
+        right, what = isinstance(value, str), "a text"
+    if not right:
+        raise ConfigError(f"{path}: {key} must be {what}, got {value!r}")
 
 
 @cache
@@ -146,6 +166,18 @@ def takes_shipped_weights(config: ModelConfig) -> bool:
         "backbone_options", "n_classes",
     )  # fmt: skip
     return own is not None and all(getattr(own, name) == getattr(config, name) for name in same)
+
+
+def takes_published_weights(config: ModelConfig) -> bool:
+    """Whether EfficientAT's checkpoints were trained on pictures such as a variant's.
+
+    >>> takes_published_weights(get_config("mn04")), takes_published_weights(get_config("mn04_b64"))
+    (True, False)
+    """
+    theirs = ModelConfig(config.name, frontend_options={})
+    same = ("n_mels", "hop_length", "sample_rate", "frontend", "frontend_options", "normalisation")
+    compressor = COMPRESSORS.get(config.compressor)
+    return all(getattr(theirs, name) == getattr(config, name) for name in same) and compressor is not BandsDiffRes
 
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:

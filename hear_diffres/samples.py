@@ -1,4 +1,7 @@
-"""Short sounds of our own making: what the demo embeds and the tests use. All deterministic, no recording involved."""
+"""Short sounds of our own making: what the demo embeds and the tests use. All deterministic, no recording involved.
+
+Needs scipy (extra `train`).
+"""
 
 from __future__ import annotations
 

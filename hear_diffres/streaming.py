@@ -92,7 +92,7 @@ class Streamer:
 
         Returns:
             The embeddings that have become final, `[t, timestamp_embedding_size]` float32 on the model's device, and
-            their times, `[t]` float64 milliseconds (float32 would be 8 ms off after a day). Often none.
+            their times, `[t]` float64 milliseconds (float32 would be 4 ms off after a day). Often none.
 
         Raises:
             TypeError: no array or tensor, or not float32.

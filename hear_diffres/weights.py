@@ -74,7 +74,7 @@ def load_into(network: Network, path: str | Path) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:

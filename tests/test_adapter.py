@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hear_diffres import load_model
 from hear_diffres.adapter import SUFFIX, find_adapter, is_ours, load_adapter, make_adaptable, save_adapter
 from hear_diffres.backbone import MobileNet
 from hear_diffres.backbone.rates import RateConv
-from hear_diffres.errors import WeightsError
+from hear_diffres.errors import UntrainedWeightsWarning, WeightsError
 from hear_diffres.published import load_published
 from hear_diffres.registry import build_network, get_config
 from hear_diffres.resources import resource_folder
@@ -151,6 +152,31 @@ def test_misfits_are_named(base, adapter, tmp_path):
     (tmp_path / "missing.safetensors").write_bytes(b"no")
     with pytest.raises(WeightsError, match="not a readable adapter"):
         load_adapter(published_network(base), tmp_path / "missing.safetensors", sha256(base))
+
+
+def test_one_that_is_found_and_does_not_fit_leaves_diffres_off(base, adapter):
+    with pytest.warns(UserWarning, match="no adapter for"):
+        model = load_model("mn01", weights=base, compressor="bands_diffres")
+    assert model.reduction == 0 and not model.adapter_sha256
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_model("mn01", weights=base, compressor="bands_diffres", adapter=adapter)
+
+
+def test_untrained_diffres_is_told_of_whenever_it_would_be_used(base):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = load_model("mn01", weights=base, reduction=0)
+        with pytest.raises(UntrainedWeightsWarning, match="no adapter"):
+            model.reduction = 0.5
+        model.reduction = 0.0
+
+
+def test_pictures_that_a_published_network_was_not_trained_on(base, adapter):
+    with pytest.warns(UntrainedWeightsWarning, match="log-mel of 128 bands"):
+        load_model("mn01", weights=base, frontend="pcen")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model("mn01", weights=base)
 
 
 def test_rates_start_with_0(base):

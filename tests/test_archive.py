@@ -274,6 +274,12 @@ def test_find_audio_rejects_nothing(tmp_path):
         find_audio([tmp_path])
 
 
+def test_one_path_is_one_path(folder, tmp_path):
+    assert find_audio(str(folder)) == find_audio(folder) == find_audio([folder])
+    with pytest.raises(TypeError, match="find_audio"):
+        embed_files(str(folder), tmp_path / "x.parquet", load_model("mn01"))
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory use from /proc")
 def test_memory_is_bounded(tmp_path):
     """Six times the audio costs no more memory."""

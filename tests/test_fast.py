@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.nn.utils.prune
 
 from hear_diffres import load_model
 from hear_diffres.compression.estimator import UniformEstimator
@@ -59,7 +61,103 @@ def test_what_changes_is_noticed(model):
     with torch.no_grad():
         model.network.mobilenet.stem.norm.running_mean.add_(0.1)
     close(model)
-    model.network.compressor.add_module("model", UniformEstimator(128))
+    model.network.compressor.add_module("model", UniformEstimator(128).eval())
+    close(model)
+
+
+def _fused(net):
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.Adam(net.parameters(), 1e-2, fused=True).step()
+
+
+def _average(net):
+    for parameter in net.parameters():
+        parameter.data.copy_(parameter.data * 1.1)
+
+
+def _numpy(net):
+    net.mobilenet.stages[2].project.conv.weight.detach().numpy()[:] *= 1.5
+
+
+def _other_parameter(net):
+    conv = net.mobilenet.stages[2].project.conv
+    conv.weight = torch.nn.Parameter(conv.weight.detach() * 1.5)
+
+
+def _other_layer(net):
+    conv = copy.deepcopy(net.mobilenet.stages[2].project.conv)
+    conv.weight.data *= 1.5
+    net.mobilenet.stages[2].project.conv = conv
+
+
+def _below(net):
+    net.backbone.load_state_dict({k: v * 1.1 for k, v in net.backbone.state_dict().items()}, assign=True)
+
+
+def _pruned(net):
+    torch.nn.utils.prune.l1_unstructured(net.mobilenet.stages[2].project.conv, "weight", 0.9)
+
+
+def _estimator(net):
+    net.compressor.model.reduce.weight.data *= 3
+
+
+def _part_in_training(net):
+    net.mobilenet.stages[2].train()
+
+
+def _settings(net):
+    net.compressor.block_frames = 50
+
+
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+@pytest.mark.parametrize(
+    "change",
+    [_fused, _average, _numpy, _other_parameter, _other_layer, _below, _pruned, _estimator, _part_in_training,
+     _settings],
+)  # fmt: skip
+def test_changes_in_every_common_way_are_noticed(change, runtime):
+    model = load_model("mn01", reduction=0.5, runtime=runtime)
+    before = model.get_scene_embeddings(AUDIO)
+    change(model.network)
+    after = model.get_scene_embeddings(AUDIO)
+    assert (after - before).abs().max() > 1e-3
+    torch.testing.assert_close(after, model(AUDIO).detach(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+@pytest.mark.parametrize("part", ["backbone", "backbone.blocks.6", "backbone.blocks.4.se", "compressor.model.reduce"])
+def test_hooks_are_called_wherever_they_are(part, runtime):
+    model = load_model("mn01", runtime=runtime)
+    before, seen = model.get_scene_embeddings(AUDIO), []
+    module = model.network
+    for name in part.split("."):
+        module = getattr(module, name)
+    handle = module.register_forward_hook(lambda *_: seen.append(1))
+    torch.testing.assert_close(model.get_scene_embeddings(AUDIO), before, rtol=0, atol=1e-4)
+    assert seen
+    handle.remove()
+    assert model.runtime == ("torch" if runtime == "torch" else "native")
+
+
+def test_engines_of_several_rates_are_kept(model):
+    engines = {}
+    for rate in (0.5, 0.75, 0.5, 0.75):
+        model.reduction = rate
+        assert engines.setdefault(rate, model.engine()) is model.engine()
+
+
+def test_threads_share_one_engine(model):
+    with ThreadPoolExecutor(6) as pool:
+        assert len({id(engine) for engine in pool.map(lambda _: model.engine(), range(6))}) == 1
+
+
+def test_called_with_other_tensors(model):
+    other = {name: value * 1.1 for name, value in model.named_parameters() if "backbone" in name}
+    with torch.no_grad():
+        found = torch.func.functional_call(model, other, (AUDIO,))
+    torch.testing.assert_close(found, torch.func.functional_call(model, other, (AUDIO,)).detach(), rtol=1e-3, atol=1e-3)
     close(model)
 
 
@@ -88,7 +186,13 @@ def test_pytorch_answers_where_the_engine_would_not_do_the_same(model):
     handle.remove()
     assert model.runtime == "native"
     assert model.train().runtime == "torch" and model.eval().runtime == "native"
+    exact = model.get_scene_embeddings(AUDIO)
     assert model.double().runtime == "torch"
+    torch.testing.assert_close(model.get_scene_embeddings(AUDIO), exact, rtol=0, atol=1e-4)
+    assert model(AUDIO).dtype == torch.float64
+    assert model.get_timestamp_embeddings(AUDIO)[0].dtype == torch.float32
+    with pytest.raises(ConfigError, match=r"torch\.float16 cannot embed"):
+        model.half().get_scene_embeddings(AUDIO)
     for changes in ({"budget": "clip"}, {"frontend": "pcen"}):
         assert load_model("mn01", weights="random", **changes).runtime == "torch"
     assert load_model("mn01", weights="random", precision="bfloat16").runtime == (

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
+import pickle
 import sys
 
 import pytest
 import torch
 
 import hear_diffres
-from hear_diffres import list_baselines, list_models, modules
+from hear_diffres import list_baselines, list_models, load_model, modules
 from hear_diffres.embedding import EMBEDDINGS
 from hear_diffres.errors import ConfigError, UntrainedWeightsWarning
 from hear_diffres.modules import get
@@ -56,6 +58,21 @@ def test_the_three_functions(tier):
     steps, times = module.get_timestamp_embeddings(audio, model)
     assert scene.shape == (2, model.scene_embedding_size) and steps.shape == (2, 21, model.timestamp_embedding_size)
     assert times[0, 1] == 25 and model.reduction == 0.75
+
+
+def test_its_load_model_takes_what_the_package_s_does():
+    load, whole = get("mn01_block").load_model, inspect.signature(load_model).parameters
+    assert inspect.signature(load).parameters.keys() == whole.keys() - {"name", "embedding", "weights"} | {
+        "model_file_path"
+    }
+    model = pickle.loads(pickle.dumps(load))(chunk_seconds=2, runtime="torch", precision="float32")
+    assert model.chunk_seconds == 2 and model.runtime == "torch"
+
+
+def test_warnings_are_of_whoever_calls():
+    with pytest.warns(UntrainedWeightsWarning) as told:
+        get("mn30").load_model()
+    assert [warning.filename for warning in told] == [__file__]
 
 
 def test_real_submodules_win_and_the_finder_is_there_once():

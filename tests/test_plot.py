@@ -70,6 +70,7 @@ def test_several_clips_are_columns(model, tmp_path):
     clips = [torch.randn(1, 16_000) * 0.1 for _ in range(3)]
     widths = [IMAGE.open(plot_clips(clips[:n], model, tmp_path / f"{n}.png", ["a", "b"])).width for n in (1, 3)]
     assert widths[1] > 1.5 * widths[0]
+    assert plot_clips(clips[:1], model, tmp_path / "bare").name == "bare.png" and (tmp_path / "bare.png").is_file()
     with pytest.raises(ValueError, match="at least one clip"):
         plot_clips([], model, tmp_path / "x.png")
 

@@ -25,6 +25,20 @@ def test_bad_configuration_names_file_and_key(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"x\.toml"):
             ModelConfig.load(path)
+    path.write_bytes('name = "ä"'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"x\.toml"):
+        ModelConfig.load(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["hop_length = 320.5", "n_classes = 0", "frontend_options = 3", "budget = 1", "width_mult = -1"]
+)
+def test_values_that_no_variant_has(tmp_path, line):
+    path, key = tmp_path / "x.toml", line.split()[0]
+    width = "" if key == "width_mult" else "width_mult = 0.1\n"
+    path.write_text(f'name = "x"\n{width}{line}')
+    with pytest.raises(ConfigError, match=rf"x\.toml: {key} must be"):
+        ModelConfig.load(path)
 
 
 # What EfficientAT_HEAR measured for its modules, all of which this package names `block+mels` and `block`.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +28,8 @@ class CompressionOutput(Mapping[str, Tensor]):
         score: `[B, T, 1]` share of a bin that each frame takes, in `[0, 1]`, summing to the number of bins.
         guiding: gives the next two, which inference need not wait for.
         guide_loss: `[1]` penalty on importance spent on empty frames; add it to the training loss.
-        activeness: `[1]` standard deviation of the scores of non-empty frames, averaged over clips.
+        activeness: `[1]` standard deviation of the scores of non-empty frames, averaged over
+            clips or, in budget "block", over all their blocks.
         x: `[B, T, F]` the input.
         times_ms: `[B, K]` float32, centre of each bin in milliseconds from the centre of frame 0.
         durations: `[B, K]` frames (and parts of frames) that each bin spans; 0 beyond the last valid bin.
@@ -163,15 +165,24 @@ def check_logmel(x: Tensor, lengths: Tensor | None) -> None:
     if x.ndim != 3 or 0 in x.shape:
         raise ValueError(f"x must be (batch, frames, bands), none of them 0, got shape {tuple(x.shape)}")
     if lengths is not None:
-        if tuple(lengths.shape) != (x.shape[0],):
-            raise ValueError(f"lengths must have shape ({x.shape[0]},), got {tuple(lengths.shape)}")
-        if bool(((lengths < 1) | (lengths > x.shape[1])).any()):
-            raise ValueError(f"lengths must lie in 1..{x.shape[1]}, got {lengths.tolist()}")
+        check_lengths(lengths, x.shape[0], x.shape[1])
+
+
+def check_lengths(lengths: Tensor, count: int, longest: int) -> None:
+    """Raise ValueError unless `lengths` are `count` integers from 1 to `longest`."""
+    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        what = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        raise ValueError(f"lengths must be a tensor of integers, got {what}")
+    if tuple(lengths.shape) != (count,):
+        raise ValueError(f"lengths must have shape ({count},), got {tuple(lengths.shape)}")
+    wide = lengths.long()  # `longest` may not fit their own type
+    if bool(((wide < 1) | (wide > longest)).any()):
+        raise ValueError(f"lengths must lie in 1..{longest}, got {wide.tolist()}")
 
 
 def check_reduction(reduction: float) -> float:
     """The rate as a float, or ValueError unless `0 <= reduction < 1`."""
-    if isinstance(reduction, bool) or not isinstance(reduction, int | float):
+    if isinstance(reduction, bool) or not isinstance(reduction, int | float | np.number):
         raise TypeError(f"reduction must be a number, got {type(reduction).__name__}")
     if not 0 <= reduction < 1:
         raise ValueError(f"reduction (share of frames removed) must lie in [0, 1), got {reduction}")

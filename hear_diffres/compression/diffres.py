@@ -83,6 +83,10 @@ class DiffRes(Compressor):
         super().__init__()
         if in_t_dim < 1 or in_f_dim < 1 or block_frames < 1:
             raise ValueError(f"in_t_dim, in_f_dim, block_frames must be >= 1: {in_t_dim}, {in_f_dim}, {block_frames}")
+        if pos_period is not None and pos_period < 1:
+            raise ValueError(f"pos_period must be >= 1, got {pos_period}")
+        if not frame_ms > 0:
+            raise ValueError(f"frame_ms must be > 0, got {frame_ms}")
         if budget not in ("clip", "block"):
             raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
         if compat not in (None, "pydiffres"):

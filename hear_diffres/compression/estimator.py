@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..affine import scale_and_shift
-from ..remembered import Remembered
+from ..remembered import Remembered, Watch
 
 
 def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -54,21 +54,21 @@ class LightEstimator(nn.Module):
         self.pointwise = nn.ModuleList(nn.Conv1d(width, width, 1, bias=False) for _ in self.dilations)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in self.dilations)
         self.score = nn.Conv1d(width, 1, 1)
-        self._folded: Remembered[_Folded] = Remembered()
+        self._folded: Remembered[_Folded | None] = Remembered()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if not (self.training or torch.is_grad_enabled()):
-            return self._infer(x, mask)
+        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            folded = self._folded.get(self, lambda: [*self.parameters(), *self.buffers()], self._fold_if)
+            if folded is not None:
+                return self._infer(x, mask, folded)
         h = F.hardswish(self.norm(self.reduce((x + 4.5) / 5.0).transpose(1, 2)))
         for depthwise, pointwise, norm in zip(self.depthwise, self.pointwise, self.norms, strict=True):
             h = h + F.hardswish(norm(pointwise(depthwise(_keep(h, mask)))))
         return self.score(h).squeeze(1)
 
-    def _infer(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _infer(self, x: Tensor, mask: Tensor | None, folded: _Folded) -> Tensor:
         """The same, constants and normalisation folded into the weights, channels last, depthwise convolutions as
         shifted sums: with so few channels the convolution routines take four times as long."""
-        parts = [part for m in self.modules() for part in (*m._parameters.values(), *m._buffers.values())]
-        folded = self._folded.get([part for part in parts if part is not None], self._fold)
         h = F.hardswish(F.linear(x, folded.weight, folded.bias), True)
         n_frames = x.shape[1]
         for step, (taps, weight, bias) in zip(self.dilations, folded.layers, strict=True):
@@ -80,7 +80,12 @@ class LightEstimator(nn.Module):
             h = h.add_(F.hardswish(F.linear(mixed, weight, bias), True))
         return F.linear(h, self.score.weight.squeeze(2), self.score.bias).squeeze(2)
 
-    def _fold(self) -> _Folded:
+    def _fold_if(self, watch: Watch) -> _Folded | None:
+        """Nothing where its layers are to be called one by one."""
+        return None if watch.hooked or watch.training else self.fold()
+
+    def fold(self) -> _Folded:
+        """Constants and normalisation folded into the weights."""
         scale, shift = scale_and_shift(self.norm)
         weight = self.reduce.weight
         layers = []
@@ -89,6 +94,15 @@ class LightEstimator(nn.Module):
             gain, bias = scale_and_shift(cast(nn.BatchNorm1d, norm))
             layers.append((taps, cast(nn.Conv1d, pointwise).weight.squeeze(2) * gain.unsqueeze(1), bias))
         return _Folded(weight * (scale / 5).unsqueeze(1), shift + scale * weight.sum(1) * 0.9, layers)
+
+    def train(self, mode: bool = True) -> LightEstimator:
+        self._folded = Remembered()
+        return super().train(mode)
+
+    def _replicate_for_data_parallel(self) -> LightEstimator:
+        replica: LightEstimator = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica._folded = Remembered()
+        return replica
 
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per frame, biases and normalisation left out."""

@@ -9,7 +9,7 @@ from torch import Tensor
 def guide(
     power: Tensor, score: Tensor, mask: Tensor, reduction: float, *, batch_minimum: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Guide loss and activeness, both `[1]`, averaged over the clips.
+    """Guide loss and activeness, both `[1]`, averaged over the rows: clips or, in budget "block", all their blocks.
 
     A frame is empty if its mean power is within 1e-6 of the quietest frame. Where the mean score of a clip's
     empty frames exceeds half of what uniform scores would be, `0.5 * (1 - reduction)`, that mean is the clip's loss.

@@ -122,7 +122,7 @@ def _merging(out: _Writer, model: HearModel) -> None:
     out.floats(compressor.frame_ms, compressor._position(block, None))
     if not isinstance(estimator, LightEstimator):
         return
-    folded = estimator._fold()
+    folded = estimator.fold()
     out.floats(folded.weight.T, folded.bias)
     for taps, weight, bias in folded.layers:
         out.floats(taps, weight.T, bias)
