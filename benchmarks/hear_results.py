@@ -25,8 +25,9 @@ from torch import Tensor
 
 from hear_diffres.cpu import prepare_cpu
 from hear_diffres.embedding import EMBEDDINGS, Embedding
-from hear_diffres.evaluate.bench import run_name
+from hear_diffres.evaluate.bench import about_task, run_name
 from hear_diffres.evaluate.describe import describe_model
+from hear_diffres.evaluate.identity import model_identity, task_identity
 from hear_diffres.evaluate.run import evaluate_task
 from hear_diffres.evaluate.store import embed_task
 from hear_diffres.files import write_json
@@ -56,7 +57,7 @@ def run(
         module = f"hear_diffres.{tier}_{embedding.replace('+', '_')}"
         for task in sorted(path.name for path in tasks.iterdir()):
             path = out / "results" / run_name(module, options, weights) / f"{task}.{grid}-{points}-42.json"
-            if not path.exists():
+            if not _is_of(path, model_identity(module, weights)["weights_sha256"]):
                 wanted.append((embedding, module, task, path))
     if not wanted:
         return
@@ -80,9 +81,16 @@ def run(
                 folder, grid=grid, points=points, workers=os.cpu_count() or 1, columns=columns[embedding]
             )
             entry = describe_model(module, options, weights, alone[embedding])
-            write_json(path, {"run": path.parent.name, "model": entry, "runner": "fast", **result})
+            made_of = {**model_identity(module, weights), **task_identity(tasks / task)}
+            about = {"made_of": made_of, **about_task(tasks / task)}
+            write_json(path, {"run": path.parent.name, "model": entry, **about, "runner": "fast", **result})
             score = next(iter(result["scores"].values()))["mean"]
             print(f"{path.parent.name} {task} {score:.4f} {result['seconds']:.0f} s", flush=True)
+
+
+def _is_of(path: Path, weights_sha256: str) -> bool:
+    """Whether a result is there, and of these weights."""
+    return path.exists() and json.loads(path.read_text())["model"].get("weights_sha256") == weights_sha256
 
 
 def pack(out: Path, file: Path) -> None:
@@ -93,6 +101,10 @@ def pack(out: Path, file: Path) -> None:
         runs.setdefault(one["run"], []).append({key: value for key, value in one.items() if key != "folds"})
     tasks = {one["task"] for results in runs.values() for one in results}
     whole = [one for results in runs.values() if {r["task"] for r in results} == tasks for one in results]
+    for name, results in runs.items():
+        missing = tasks - {one["task"] for one in results}
+        if missing:
+            print(f"{name}: left out, has not been run on {', '.join(sorted(missing))}")
     write_json(file, {"machine": machine(), "evaluate": whole})
 
 

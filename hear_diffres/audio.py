@@ -157,6 +157,24 @@ def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
+def read_start(path: str | Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """The first `seconds` of a file, mono and resampled; no more of it is decoded.
+
+    Shape:
+        - Output: float32 `[n]`, `n` at most `seconds * sample_rate`
+
+    Raises:
+        AudioFileError: as `read_blocks`, of what is read.
+    """
+    wanted, blocks, there = int(seconds * sample_rate), [], 0
+    for block in read_blocks(path, sample_rate):
+        blocks.append(block)
+        there += len(block)
+        if there >= wanted:
+            break
+    return np.concatenate(blocks)[:wanted]
+
+
 def duration(path: str | Path) -> float:
     """Seconds of audio that a file's header declares (0 if it cannot be read)."""
     try:

@@ -17,6 +17,14 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(part, path)
 
 
+def workplace(folder: Path) -> Path:
+    """Where to make what is then moved into `folder` in one step: beside it, or in it where another disk begins there.
+
+    A container's mounted folder is such a place.
+    """
+    return folder if os.path.ismount(folder) else folder.resolve().parent
+
+
 def whole(path: Path, save: Callable[[Path], object]) -> None:
     """Write under another name first, so that there is never half a file."""
     part = path.with_name(f".part-{path.name}")

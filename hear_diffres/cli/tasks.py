@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import HearDiffResError
+from ..errors import HearDiffResError, UntrainedWeightsWarning
 from .common import app, fail
 
 tasks_app = typer.Typer(help="Task directories of the HEAR benchmark.", no_args_is_help=True)
@@ -75,7 +76,7 @@ def build(
         raise fail(f"--seconds: {name} has its own duration")
     found: Path | list[Clip]
     try:
-        if name.endswith(".csv"):
+        if name.lower().endswith(".csv"):
             spec, found = labelled_task(name, seconds)
         elif source is None:
             raise fail(f"--source: where is a plain copy of {name}?")
@@ -85,7 +86,7 @@ def build(
             spec, found = get_task(name, mode), source
         with _bar() as progress:
             path = build_task(spec, found, tasks_dir, wanted, workers=workers, progress=progress)
-    except HearDiffResError as error:
+    except (HearDiffResError, OSError) as error:
         raise fail(error) from error
     typer.echo(str(path))
 
@@ -147,6 +148,8 @@ def evaluate(
     prepare_cpu(threads)
     results = []
     try:
+        # Scores of random weights would be taken for a tier's: `--model random` says that they are wanted.
+        warnings.simplefilter("error", UntrainedWeightsWarning)
         arguments = json.loads(options)
         with tqdm(disable=None) as bar:
 
@@ -165,6 +168,6 @@ def evaluate(
                 results.append(result)
                 first, scores = next(iter(result["scores"].items()))
                 say(f"{result['task']}: {first} {scores['mean']:.4f}")
-    except (HearDiffResError, ValueError, TypeError) as error:
+    except (HearDiffResError, UntrainedWeightsWarning, OSError, ValueError, TypeError) as error:
         raise fail(error) from error
     typer.echo(table(results))

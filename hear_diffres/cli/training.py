@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,10 +116,11 @@ def probe(
     """Judge embeddings: shallow classifiers on labelled audio, folds or speakers held out."""
     from ..compression.base import check_reduction
     from ..cpu import prepare_cpu
-    from ..errors import ConfigError
-    from ..probe.run import exported_variants, published_variants, save, variants
+    from ..embedding import DEFAULT_EMBEDDING
+    from ..probe.run import earlier, exported_variants, published_variants, save, variants
     from ..probe.run import probe as run_probe
     from ..probe.sets import load_set
+    from ..registry import REDUCTIONS
     from ..runtime.backends import KINDS
 
     prepare_cpu()
@@ -136,9 +138,24 @@ def probe(
 
     try:
         data = [load_set(text) for text in sets]
-        if Path(model).suffix in KINDS:
+        names = [one.name for one in data]
+        if len(set(names)) < len(names):
+            raise fail(f"--set: two sets of one name, {', '.join(names)}")
+        exported, published = Path(model).suffix in KINDS, model.endswith(".pt") and weights is None
+        if exported or published:
+            usual = ",".join(f"{rate:g}" for rate in REDUCTIONS)
+            given = {
+                "--weights": weights is not None, "--adapter": adapter is not None, "--budget": budget is not None,
+                "--controls": controls, "--rates": rates != usual,
+                "--embedding": exported and embedding != DEFAULT_EMBEDDING,
+            }  # fmt: skip
+            idle = [name for name, is_given in given.items() if is_given]
+            if idle:
+                way = "an exported file has its own" if exported else f"take TIER --weights {model} for that"
+                raise fail(f"{', '.join(idle)}: {way}")
+        if exported:
             net, rows = exported_variants(model, precision=precision)
-        elif model.endswith(".pt") and weights is None:
+        elif published:
             net, rows = published_variants(model, embedding, precision)
         else:
             chosen = [check_reduction(float(rate)) for rate in rates.split(",")]
@@ -146,11 +163,16 @@ def probe(
                 model, weights=weights, adapter=adapter, embedding=embedding, rates=chosen, budget=budget,
                 controls=controls, precision=precision,
             )  # fmt: skip
+        if output is not None:  # before anything is calculated
+            earlier(output, net)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(output if output.exists() else output.parent, os.W_OK):
+                raise fail(f"{output}: cannot be written")
         for one in data:
             table = run_probe(rows, [one], mlp_seeds=mlp_seeds, cache=cache, report=report, problem=problem)
             if output is not None:
                 save(output, net, table)
-    except (HearDiffResError, ConfigError, ImportError, ValueError) as error:
+    except (HearDiffResError, ImportError, OSError, ValueError) as error:
         raise fail(error) from error
     _end(len(bad))
 

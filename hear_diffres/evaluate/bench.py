@@ -16,10 +16,11 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..files import write_json
 from ..tasks.build import METADATA
-from ..tasks.check import check_tasks
+from ..tasks.check import check_tasks, task_folders
 from .describe import describe_model, describe_module
 from .hear_env import hear_python
 from .heareval import embed_with_heareval, evaluate_with_heareval
+from .identity import STAMP, check_same, model_identity, task_identity
 from .run import evaluate_task
 from .store import Embed, embed_task
 
@@ -88,8 +89,11 @@ def bench(
         progress: called with what is being done, how much of it is done, and of how much.
 
     Raises:
-        ConfigError: a fault in the tasks folder (file and rule are named), or no such module.
+        ConfigError: a fault in the tasks folder (file and rule are named), no such module, or results and embeddings
+            of other weights, or of another task, under these names.
     """
+    if not isinstance(options or {}, dict):
+        raise ConfigError(f"options of a model are a table of names and values, got {options!r}")
     if runner not in RUNNERS:
         raise ConfigError(f"no runner {runner!r}; there are {', '.join(RUNNERS)}")
     faults = list(check_tasks(tasks))
@@ -97,18 +101,39 @@ def bench(
         raise ConfigError("\n".join(faults[:20]))
     run, out = run_name(name, options or {}, model_path), Path(out)
     judge = (_Fast if runner == "fast" else _HearEval)(name, run, out, options or {}, model_path, say)
+    model = model_identity(name, model_path, options)
     prefix = "" if runner == "fast" else f"{runner}-"
-    for task in sorted(Path(tasks).iterdir()):
+    for task in task_folders(tasks):
+        made_of = {**model, **task_identity(task)}
         results = {seed: out / "results" / run / f"{task.name}.{prefix}{grid}-{points}-{seed}.json" for seed in seeds}
-        if not all(path.exists() for path in results.values()):
-            embedded = judge.embed(task, _labelled(progress, f"{task.name}, embedding"))
+        done = {seed: json.loads(path.read_text()) for seed, path in results.items() if path.exists()}
+        for seed, result in done.items():
+            # Before 2026-11-27 the model's entry alone said so.
+            check_same(results[seed], result.get("made_of", _said(result["model"])), made_of)
+        if len(done) < len(results):
+            embedded = judge.embed(task, made_of, _labelled(progress, f"{task.name}, embedding"))
+            about = about_task(task)
             for seed, path in results.items():
-                if path.exists():
+                if seed in done:
                     continue
                 scores = judge.evaluate(embedded, grid, points, seed, _labelled(progress, f"{task.name}, training"))
-                write_json(path, {"run": run, "model": judge.describe(), **scores})
-        for path in results.values():
-            yield json.loads(path.read_text())
+                done[seed] = {"run": run, "model": judge.describe(), "made_of": made_of, **about, **scores}
+                write_json(path, done[seed])
+        for seed in results:
+            yield done[seed]
+
+
+def about_task(task: Path) -> dict[str, Any]:
+    """What a result says about its task: `task_name`, `version`, `mode`, `sample_duration`, `clips`."""
+    metadata = json.loads((task / METADATA).read_text(encoding="utf-8"))
+    clips = sum(len(json.loads((task / f"{split}.json").read_text())) for split in metadata["splits"])
+    names = ("task_name", "version", "mode", "sample_duration")
+    return {name: metadata.get(name) for name in names} | {"clips": clips}
+
+
+def _said(model: dict[str, Any]) -> dict[str, Any]:
+    """What tells weights apart in the entry of a model that has some."""
+    return {key: model[key] for key in ("weights_sha256",) if model.get(key)}
 
 
 def _labelled(progress: Progress, what: str) -> Count:
@@ -131,12 +156,12 @@ class _Fast:
         self.options, self.model_path = options, model_path
         self.model: Any = None
 
-    def embed(self, task: Path, count: Count) -> Path:
+    def embed(self, task: Path, made_of: dict[str, str], count: Count) -> Path:
         if self.model is None:
             self.model = self.module.load_model(self.model_path, **self.options)
         event = json.loads((task / METADATA).read_text())["embedding_type"] == "event"
         embed = embedder(self.module, self.model, event)
-        return embed_task(task, self.folder, embed, self.model.sample_rate, progress=count)
+        return embed_task(task, self.folder, embed, self.model.sample_rate, made_of=made_of, progress=count)
 
     def describe(self) -> dict[str, Any]:
         return describe_model(self.name, self.options, self.model_path, self.model)
@@ -156,11 +181,15 @@ class _HearEval:
         self.folder, self.say = out / "heareval" / run, say
         self.python = Path()
 
-    def embed(self, task: Path, count: Count) -> Path:
+    def embed(self, task: Path, made_of: dict[str, str], count: Count) -> Path:
+        for stamp in self.folder.glob(f"*/{task.name}/{STAMP}"):
+            check_same(stamp.parent, json.loads(stamp.read_text()), made_of)
         self.python = hear_python(self.say)  # here, so that results on disk need no environment
-        return embed_with_heareval(
+        found = embed_with_heareval(
             self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path
         )
+        write_json(found / STAMP, made_of)
+        return found
 
     def describe(self) -> dict[str, Any]:
         return describe_module(self.name, self.options, self.model_path)

@@ -33,9 +33,9 @@ def hear_python(say: Callable[[str], None] | None = None) -> Path:
     """
     if os.environ.get(VARIABLE):
         python = Path(os.environ[VARIABLE])
-        if not python.exists():
-            raise ConfigError(f"{VARIABLE}={python}: is not there")
-        return python
+        if not python.is_file() or not os.access(python, os.X_OK):
+            raise ConfigError(f"{VARIABLE}={python}: is not there, or cannot be run")
+        return python.absolute()  # it is run in other folders; not resolved, which would leave its environment
     folder = environment_folder()
     if say and not (folder / ".stamp").exists():
         say(f"{folder}: making heareval's environment, some minutes")

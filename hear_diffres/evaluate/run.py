@@ -105,6 +105,14 @@ class Task:
         return {score.name: self.score(score, probabilities.numpy(), test, fitted.note) for score in self.scores}
 
 
+def _check_chosen(task: Task, fitted: Sequence[Fitted]) -> None:
+    """Raise ConfigError where no epoch of any training had a score to choose it by."""
+    worst = -np.inf if task.by_score and task.scores[0].maximize else np.inf
+    if all(one.score == worst for one in fitted):
+        what = task.scores[0].name if task.by_score else "the loss"
+        raise ConfigError(f"{task.folder}: {what} of validation is no number after any epoch; is every class there?")
+
+
 def over_folds(folds: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Metric to `mean` and `std` over test splits; `std` is 0 where there is one."""
     out = {}
@@ -167,11 +175,14 @@ def evaluate_task(
             if progress:
                 progress(len(candidates), total)
         maximize = task.by_score and task.scores[0].maximize
+        _check_chosen(task, candidates)
         best = (max if maximize else min)(candidates, key=lambda fitted: fitted.score)
 
         def fold(number: int) -> dict[str, float]:
             plan = plans[number]
-            return task.test(plan, best if number == 0 else task.train(task.parts(plan), best.point, seed + number))
+            fitted = best if number == 0 else task.train(task.parts(plan), best.point, seed + number)
+            _check_chosen(task, [fitted])
+            return task.test(plan, fitted)
 
         for plan, scores in zip(plans, run(fold, range(len(plans))), strict=True):
             folds["|".join(plan["test"])] = scores

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from ..errors import AudioFileError, ConfigError
+from ..files import write_json
 from ..tasks.build import METADATA, VOCABULARY
+from .identity import STAMP, check_same
 from .postprocess import Frames
 
 Embed = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # audio [n, samples] to vectors and, for events, times
@@ -67,16 +69,29 @@ def embed_task(
     sample_rate: int,
     *,
     batch_seconds: float = 80.0,
+    made_of: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Embed a task directory into `OUT/{task}`; returns that folder at once where it is whole already.
 
+    Args:
+        task: directory.
+        out: folder.
+        embed: what embeds.
+        sample_rate: that it wants, Hz.
+        batch_seconds: audio in a batch.
+        made_of: what tells weights and task from others of the same names (`identity`); kept with the embeddings.
+        progress: called with clips done and clips in all, split by split.
+
     Raises:
-        ConfigError: no folder of that rate, or embeddings that are not finite (the clip is named).
+        ConfigError: no folder of that rate, embeddings that are not finite (the clip is named), or a folder that was
+            made of something else.
         AudioFileError: a wav is missing, has another rate, or cannot be decoded.
     """
     target = out / task.name
     if target.exists():
+        if made_of and (target / STAMP).exists():
+            check_same(target, json.loads((target / STAMP).read_text()), made_of)
         return target
     metadata = json.loads((task / METADATA).read_text())
     if not (task / str(sample_rate)).is_dir():
@@ -88,6 +103,8 @@ def embed_task(
         part = Path(name) / task.name
         part.mkdir()
         _embed_into(part, task, metadata["splits"], out, embed, sample_rate, batch_seconds, progress)
+        if made_of:
+            write_json(part / STAMP, dict(made_of))
         out.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(part, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..audio import SAMPLE_RATE
 from ..batching import groups, pad
 from ..compression.estimator import UniformEstimator
-from ..errors import AudioFileError
+from ..errors import AudioFileError, ConfigError
 from ..files import write_json
 from ..hear import HearModel
 from ..loading import load_model
@@ -50,10 +51,11 @@ class Decoded:
     def of(cls, data: ProbeSet, cache: Path | None = None) -> Decoded:
         """Decode, or read what an earlier call left in `cache`."""
         path = cache / f"{data.name}.npz" if cache else None
+        files = _files_of(data) if path else ""
         if path and path.exists():
-            saved = np.load(path)
-            if len(saved["lengths"]) == len(data.clips):
-                return cls(saved["samples"], saved["lengths"], tuple(map(str, saved["bad"])))
+            with np.load(path) as saved:
+                if "files" in saved and str(saved["files"]) == files:
+                    return cls(saved["samples"], saved["lengths"], tuple(map(str, saved["bad"])))
         parts, bad = [], []
         for clip in data.audio(_MAX_SECONDS):
             if isinstance(clip, AudioFileError):
@@ -63,8 +65,8 @@ class Decoded:
         out = cls(np.concatenate(parts), np.array([len(part) for part in parts]), tuple(bad))
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part_path = path.with_suffix(".part.npz")
-            np.savez(part_path, samples=out.samples, lengths=out.lengths, bad=np.array(out.bad, dtype=str))
+            part_path, bad_texts = path.with_suffix(".part.npz"), np.array(out.bad, dtype=str)
+            np.savez(part_path, samples=out.samples, lengths=out.lengths, bad=bad_texts, files=np.array(files))
             os.replace(part_path, path)
         return out
 
@@ -82,6 +84,27 @@ class Decoded:
         for rows, audio, lengths in self.batches():
             out[rows] = function(audio, lengths).numpy()
         return out
+
+
+def _files_of(data: ProbeSet) -> str:
+    """Differs where clips are other files, in another order, or files have changed."""
+    digest = hashlib.sha256()
+    for pieces in data.clips:
+        for path in pieces:
+            state = path.stat() if path.exists() else None
+            size, time = (state.st_size, state.st_mtime_ns) if state else (0, 0)
+            digest.update(os.fsencode(path.resolve()) + f"\0{size} {time}\0".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def percent(rate: float) -> str:
+    """A rate as rows are called.
+
+    >>> percent(0.5), percent(0.504)
+    ('50%', '50.4%')
+    """
+    return f"{100 * rate:.6g}%"
 
 
 @dataclass(frozen=True)
@@ -129,12 +152,15 @@ def variants(
         )  # fmt: skip
 
     net, said = load(), _unless_usual(precision)
-    rows = [at_rate(net, f"{rate:.0%}{said}", rate) for rate in rates]
+    if budget is not None and budget != net.config.budget:
+        said = f", budget {budget}{said}"
+    rows = [at_rate(net, f"{percent(rate)}{said}", rate) for rate in rates]
     if controls:
         averaging = load()
-        averaging.network.compressor.add_module("model", UniformEstimator(net.config.n_mels))
+        averaging.network.compressor.add_module("model", UniformEstimator(net.config.n_mels).eval())
         untrained = load_model(model, weights="random", embedding=embedding)
-        rows += [at_rate(averaging, f"same weights, averaging, {rate:.0%}{said}", rate) for rate in rates if rate > 0]
+        name = "same weights, averaging"
+        rows += [at_rate(averaging, f"{name}, {percent(rate)}{said}", rate) for rate in rates if rate > 0]
         rows.append(at_rate(untrained, "untrained, 50%", 0.5))
     return net, rows
 
@@ -167,7 +193,7 @@ def exported_variants(
     def embed(audio: Tensor, lengths: Tensor) -> Tensor:
         return torch.from_numpy(model.get_scene_embeddings(audio.numpy(), lengths.numpy()))
 
-    name = f"{model.metadata.precision} {Path(path).suffix} file, {model.metadata.reduction:.0%}"
+    name = f"{model.metadata.precision} {Path(path).suffix} file, {percent(model.metadata.reduction)}"
     return model, [Variant(name + _unless_usual(precision), model.scene_embedding_size, embed)]
 
 
@@ -197,6 +223,8 @@ def probe(
             for text in clips.bad:
                 problem(text)
         good = clips.lengths > 0
+        if not good.any():
+            raise ConfigError(f"{data.name}: none of its {len(good)} clips can be read: {clips.bad[0]}")
         table[data.name] = {}
         for row in rows:
             vectors = clips.embed(row.embed, row.size)[good]
@@ -208,20 +236,41 @@ def probe(
 
 
 def save(path: Path, model: HearModel | RuntimeModel, table: dict[str, dict[str, Any]]) -> None:
-    """Write a result as JSON; what the file holds for the same weights already stays in it."""
+    """Write a result as JSON; what the file holds of the same weights and embedding stays in it.
+
+    Raises:
+        ConfigError: the file is something else's.
+    """
+    results = earlier(path, model)
+    for name, rows in table.items():
+        results.setdefault(name, {}).update(rows)
+    write_json(path, {"machine": describe(), **_about(model), "results": results})
+
+
+def _about(model: HearModel | RuntimeModel) -> dict[str, str]:
     about = model.metadata if isinstance(model, RuntimeModel) else model
-    record: dict[str, Any] = {
-        "machine": describe(),
+    return {
         "model": model.metadata.model if isinstance(model, RuntimeModel) else model.config.name,
         "weights_sha256": about.weights_sha256,
         "adapter_sha256": about.adapter_sha256,
         "embedding": str(about.embedding),
-        "results": {},
     }
-    if path.exists():
+
+
+def earlier(path: Path, model: HearModel | RuntimeModel) -> dict[str, Any]:
+    """The results that a file holds of a model already.
+
+    Raises:
+        ConfigError: it is no result of `probe`, or one of other weights or another embedding.
+    """
+    if not path.exists():
+        return {}
+    try:
         old = json.loads(path.read_text())
-        if all(old.get(key) == record[key] for key in ("model", "weights_sha256", "adapter_sha256", "embedding")):
-            record["results"] = old["results"]
-    for name, rows in table.items():
-        record["results"].setdefault(name, {}).update(rows)
-    write_json(path, record)
+        other = [key for key, value in _about(model).items() if old.get(key) != value]
+        results: dict[str, Any] = old["results"]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is there, and no result of `probe`") from error
+    if other:
+        raise ConfigError(f"{path}: holds results of another {' and '.join(other)}: take another file")
+    return results

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import read_audio
+from ..audio import SAMPLE_RATE, read_start
 from ..errors import AudioFileError, ConfigError
 
 _Row = tuple[tuple[Path, ...], str, str]
@@ -38,11 +38,11 @@ class ProbeSet:
         """The start of every clip, float32, mono, 32 kHz; in place of a broken one, the error."""
         for pieces in self.clips:
             try:
-                whole = np.concatenate([read_audio(piece) for piece in pieces])
+                whole = np.concatenate([read_start(piece, max_seconds) for piece in pieces])
             except AudioFileError as error:
                 yield error
             else:
-                yield whole[: int(max_seconds * 32_000)]
+                yield whole[: int(max_seconds * SAMPLE_RATE)]
 
 
 def _esc10(folder: Path) -> Iterator[_Row]:
@@ -71,8 +71,9 @@ def _esc50_16k(folder: Path) -> Iterator[_Row]:
 
 def _fsdd(folder: Path) -> Iterator[_Row]:
     for path in (folder / "recordings").glob("*.wav"):
-        digit, speaker, _ = path.stem.split("_")
-        yield (path,), digit, speaker
+        match = re.fullmatch(r"(\d)_([^_]+)_\d+", path.stem)
+        if match:
+            yield (path,), match[1], match[2]
 
 
 def _arabic(folder: Path) -> Iterator[tuple[Path, str, str, str]]:
@@ -169,10 +170,11 @@ LAYOUTS: dict[str, Callable[[Path], Iterator[_Row]]] = {
 
 
 def _index(path: Path) -> Iterator[_Row]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before the first column
         reader = csv.DictReader(file)
         if not {"path", "label", "fold"} <= set(reader.fieldnames or ()):
-            raise ConfigError(f"{path}: needs the columns path, label, fold")
+            found = " | ".join(reader.fieldnames or ["nothing"])
+            raise ConfigError(f"{path}: needs the columns path, label, fold, joined by commas; it has {found}")
         for row in reader:
             if not (row["path"] and row["label"] and row["fold"]):
                 raise ConfigError(f"{path}, line {reader.line_num}: a path, a label and a fold are needed")
@@ -186,7 +188,7 @@ def load_set(text: str) -> ProbeSet:
         ConfigError: unknown name, nothing found, fewer than two groups or labels.
     """
     name, _, folder = text.partition("=")
-    if folder:
+    if folder and not text.lower().endswith(".csv"):
         if name not in LAYOUTS:
             raise ConfigError(f"no probe set {name!r}; there are {', '.join(LAYOUTS)}, or a CSV file path,label,fold")
         read, path = LAYOUTS[name], Path(folder)
@@ -194,8 +196,8 @@ def load_set(text: str) -> ProbeSet:
         read, path, name = _index, Path(text), Path(text).stem
     try:
         rows = sorted(read(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
     if not rows:
         raise ConfigError(f"{path}: no clips of {name} here")
     clips = [row[0] for row in rows]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..evaluate.describe import describe_module
+from ..tasks.spec import get_task, list_tasks
 from .rows import ADAPTED, OTHER, OURS, PUBLISHED, Row, Score, number, weights_text
 
 BEEHIVE = "beehive_states"
@@ -45,9 +46,28 @@ def task_name(folder: str) -> str:
 
     >>> task_name("esc50-v2.0.0-full"), task_name("nsynth_pitch-v2.2.3-5h"), task_name("dcase2016_task2-hear2021-full")
     ('esc50', 'nsynth_pitch 5h', 'dcase2016_task2')
+
+    A task of one's own by the name of a task of HEAR is not that task, which its version tells.
+
+    >>> task_name("my-dogs-v1-full"), task_name("esc50-v1-full")
+    ('my-dogs', 'esc50 v1')
     """
-    name, *rest = folder.split("-")
-    return name if len(rest) < 2 or rest[-1] == "full" else f"{name} {rest[-1]}"
+    words = _official(folder)
+    if words is None:
+        name, *rest = folder.rsplit("-", 2)
+        if len(rest) < 2:
+            return folder.split("-")[0]
+        words = [name, rest[0], rest[1]] if name in list_tasks() else [name, rest[1]]
+    return " ".join(words[:-1] if words[-1] == "full" else words)
+
+
+def _official(folder: str) -> list[str] | None:
+    """Name and mode of a task of HEAR, whose version may hold hyphens too."""
+    for name in list_tasks():
+        start = f"{name}-{get_task(name).metadata['version']}-"
+        if folder.startswith(start):
+            return [name, folder.removeprefix(start)]
+    return None
 
 
 def evaluate_rows(files: Mapping[Path, dict[str, Any]]) -> Iterator[Row]:

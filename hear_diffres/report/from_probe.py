@@ -20,6 +20,8 @@ SAME_WEIGHTS = f"{AVERAGE}, same weights"
 AVERAGED_MEL = "mel power averaged"
 _PROTOCOLS = {"logistic": "logistic regression on the probe's folds", "mlp": "MLP as HEAR's on the probe's folds"}
 _NAME = re.compile(r"(?:(?P<what>.+), )?(?P<rate>\d+(?:\.\d+)?)%")
+_HOW = re.compile(r"(?P<name>.+?)(?P<how>(?:, budget \w+)?(?:, bfloat16)?)")
+_FILE = re.compile(r"\w+ \.\w+ file")
 
 
 def probe_rows(path: Path, value: dict[str, Any]) -> Iterator[Row]:
@@ -74,6 +76,8 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
     adapter = str(value.get("adapter_sha256") or "")
     weights = weights_text("", str(value.get("weights_sha256") or ""), adapter)
     row = Row(protocol, path.name, value["model"], value["model"], str(embedding), weights=weights)
+    how = _HOW.fullmatch(name)
+    name, note = (how["name"], how["how"].removeprefix(", ")) if how else (name, "")
     match = _NAME.fullmatch(name)
     what, rate = (match["what"] or "", float(match["rate"]) / 100) if match else (name, None)
     origin, control, diffres, priced = ADAPTED if adapter else OURS, what, True, config
@@ -85,9 +89,10 @@ def _row(path: Path, value: dict[str, Any], name: str, protocol: str) -> Row:
         priced = replace(config, estimator="uniform") if config else None  # the estimator is not run
     elif what == UNTRAINED:
         weights = "random"
-    elif not what and config is not None:
-        control = control_of(config) or ""
-    row = replace(row, reduction=rate, origin=origin, control=control, weights=weights)
+    elif _FILE.fullmatch(what) or (not what and config is not None):
+        note = ", ".join(text for text in (what, note) if text)
+        control = (control_of(config) or "") if config else ""
+    row = replace(row, reduction=rate, origin=origin, control=control, weights=weights, note=note)
     if config is None or priced is None or rate is None:
         return row
     parameters, macs = cost_at(priced, rate, embedding, diffres=diffres)

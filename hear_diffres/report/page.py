@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..files import workplace
 from .figures import check_matplotlib, draw
 from .normalise import BEST, RAW, REFERENCE, check_reference, find_reference, normalisers
 from .peers import Published, load_published
@@ -42,7 +43,7 @@ def write_report(results: Sequence[str | Path], folder: str | Path, reference: s
     published = load_published()
     sections = make_sections(rows, published, reference)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=workplace(folder)) as name:
         workshop = Path(name)
         text = _page(sections, published, workshop)
         (workshop / "report.csv").write_text(csv_text(sections, published))

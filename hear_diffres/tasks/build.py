@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..files import workplace
 from .registry import read_source
 from .source import Clip
 from .spec import TaskSpec
@@ -23,8 +24,9 @@ METADATA, VOCABULARY = "task_metadata.json", "labelvocabulary.csv"
 
 
 def workshop(tasks: Path, folder: str) -> Path:
-    """Where a directory is made until it is whole: beside `tasks`, in which heareval takes everything for a task."""
-    return tasks.resolve().parent / f".{folder}.part"
+    """Where a directory is made until it is whole: beside `tasks`, in which heareval takes everything for a task; in it,
+    under a hidden name, where `tasks` is a disk of its own."""
+    return workplace(tasks) / f".{folder}.part"
 
 
 def build_task(
@@ -57,6 +59,8 @@ def build_task(
     """
     tasks = Path(tasks)
     target = tasks / spec.folder
+    if tasks.exists() and not tasks.is_dir():
+        raise ConfigError(f"{tasks}: is a file; tasks go into a folder")
     if target.exists():
         raise ConfigError(f"{target}: is there already")
     if not rates or min(rates) < 1:

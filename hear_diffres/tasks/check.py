@@ -22,21 +22,25 @@ def check_tasks(tasks: str | Path) -> Iterator[str]:
     if not tasks.is_dir():
         yield f"{tasks}: no such folder"
         return
-    folders = sorted(tasks.iterdir())
-    if not folders:
+    if not task_folders(tasks):
         yield f"{tasks}: holds no task"
-    for path in folders:
-        if path.is_dir():
+    for path in sorted(tasks.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
             yield from check_task(path)
-        else:
+        elif not path.is_dir():
             yield f"{path}: a tasks folder holds task directories only"
+
+
+def task_folders(tasks: str | Path) -> list[Path]:
+    """The task directories of a folder, sorted; hidden ones are being made."""
+    return sorted(path for path in Path(tasks).iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def check_task(folder: str | Path) -> Iterator[str]:
     """What is wrong with one task directory."""
     folder = Path(folder)
     try:
-        metadata = json.loads((folder / METADATA).read_text())
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         yield f"{folder / METADATA}: cannot be read ({error})"
         return
@@ -46,12 +50,12 @@ def check_task(folder: str | Path) -> Iterator[str]:
         return
     vocabulary = set()
     try:
-        with (folder / VOCABULARY).open(newline="") as file:
+        with (folder / VOCABULARY).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         vocabulary = {row["label"] for row in rows}
         if [row["idx"] for row in rows] != [str(index) for index in range(len(rows))]:
             yield f"{folder / VOCABULARY}: idx must count from 0 without gaps"
-    except (OSError, KeyError, csv.Error) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         yield f"{folder / VOCABULARY}: cannot be read ({error})"
     rates = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if not rates:
@@ -59,12 +63,19 @@ def check_task(folder: str | Path) -> Iterator[str]:
     for name in rates:
         if not name.isdigit():
             yield f"{folder / name}: folders are named by sample rates in Hz"
+    seen: dict[str, str] = {}
     for split in metadata["splits"]:
         try:
-            table = json.loads((folder / f"{split}.json").read_text())
+            table = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             yield f"{folder / f'{split}.json'}: cannot be read ({error})"
             continue
+        if not isinstance(table, dict) or not all(isinstance(entries, list) for entries in table.values()):
+            yield f"{folder / f'{split}.json'}: must be a table of file names and lists"
+            continue
+        for name in table:
+            if seen.setdefault(name, split) != split:
+                yield f"{folder / f'{split}.json'}: {name} is in {seen[name]} too; a clip belongs to one split"
         yield from _labels(folder / f"{split}.json", table, metadata, vocabulary)
         for rate in filter(str.isdigit, rates):
             yield from _audio(folder / rate / split, int(rate), set(table), metadata["sample_duration"])
@@ -77,6 +88,9 @@ def _labels(path: Path, table: dict[str, list[Any]], metadata: dict[str, Any], v
         if single and len(entries) != 1:
             yield f"{path}: {name} has {len(entries)} labels; clips of a multiclass task have exactly one"
         for entry in entries:
+            if event and not (isinstance(entry, dict) and {"label", "start", "end"} <= entry.keys()):
+                yield f"{path}: {name} has an event without label, start and end: {entry!r}"
+                continue
             label = entry["label"] if event else entry
             if str(label) not in vocabulary:
                 yield f"{path}: {name} has the label {label!r}, which {VOCABULARY} lacks"

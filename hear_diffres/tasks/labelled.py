@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from ..errors import ConfigError
 from ..probe.sets import ProbeSet, load_set
 from .source import Clip
 from .spec import TRAIN_VALID_TEST, TaskSpec
+
+
+_SHORTEST = 0.01
+_LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
 
 
 def labelled_task(text: str, seconds: float | None = None) -> tuple[TaskSpec, list[Clip]]:
@@ -24,13 +29,20 @@ def labelled_task(text: str, seconds: float | None = None) -> tuple[TaskSpec, li
         else as many folds as there are, in the order of their names.
 
     Raises:
-        ConfigError: as `load_set`; two folds only, which leaves none for validation; two clips of one name.
+        ConfigError: as `load_set`; two folds only, which leaves none for validation; folds that are called nearly as
+            splits are; two clips of one name.
     """
-    if seconds is not None and seconds <= 0:
-        raise ConfigError(f"seconds must be positive, got {seconds}")
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= _SHORTEST):
+        raise ConfigError(f"seconds must be at least {_SHORTEST}, got {seconds}")
     data = load_set(text)
     groups = sorted(set(data.groups.tolist()))
     named = set(groups) == set(TRAIN_VALID_TEST)
+    like = [group for group in groups if group.lower() in _LIKE_SPLITS]
+    if like and not named:
+        raise ConfigError(
+            f"{data.name}: has the folds {', '.join(groups)}, of which {', '.join(like)} look like splits: call them "
+            f"{', '.join(TRAIN_VALID_TEST)}, or folds by other names, of which each is then tested on in turn"
+        )
     if len(groups) < 3:
         raise ConfigError(f"{data.name}: has the folds {', '.join(groups)}; training, validation and test need three")
     splits = list(TRAIN_VALID_TEST) if named else [f"fold{index:02d}" for index in range(len(groups))]
@@ -52,8 +64,11 @@ def labelled_task(text: str, seconds: float | None = None) -> tuple[TaskSpec, li
 def _names(data: ProbeSet) -> list[str]:
     """File names without their endings, folders before them where two files have the same."""
     paths: list[Path] = [pieces[0].with_suffix("") for pieces in data.clips]
+    ends = [pieces[0].suffix[1:] for pieces in data.clips]
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["_".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            return names
+        with_ends = [f"{name}_{end}" for name, end in zip(names, ends, strict=True)]  # a.wav beside a.flac
+        for tried in (names, with_ends):
+            if len(set(tried)) == len(tried):
+                return tried
     raise ConfigError(f"{data.name}: a clip is listed twice")

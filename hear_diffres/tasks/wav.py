@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from ..audio import shown
 from ..errors import AudioFileError
 from .source import Clip
 
@@ -29,7 +30,7 @@ def read_clip(clip: Clip, duration: float | None) -> tuple[np.ndarray, int]:
     Raises:
         AudioFileError: not decodable, without samples, or pieces of different rates.
     """
-    pieces = [_read(path, clip.window) for path in (clip.path, *clip.rest)]
+    pieces = [_read(path, clip.window, duration) for path in (clip.path, *clip.rest)]
     samples, rate = np.concatenate([piece for piece, _ in pieces]), pieces[0][1]
     if any(other != rate for _, other in pieces):
         raise AudioFileError(f"{clip.path}: its pieces have different sample rates")
@@ -44,14 +45,19 @@ def read_clip(clip: Clip, duration: float | None) -> tuple[np.ndarray, int]:
     return out, rate
 
 
-def _read(path: Path, window: tuple[int, int] | None) -> tuple[np.ndarray, int]:
+def _read(path: Path, window: tuple[int, int] | None, duration: float | None) -> tuple[np.ndarray, int]:
+    if not path.exists():
+        raise AudioFileError(f"{shown(path)}: no such file")
     start, count = window or (0, -1)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if duration is not None:  # no more than is kept
+                most = round(duration * file.samplerate)
+                count = most if count < 0 else min(count, most)
             file.seek(start)
             return file.read(count, dtype="float32", always_2d=True).mean(axis=1), file.samplerate
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise AudioFileError(f"{path}: cannot be decoded ({error})") from error
+        raise AudioFileError(f"{shown(path)}: cannot be decoded ({error})") from error
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -71,5 +77,5 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
     """Write mono PCM16, atomically."""
     part = path.with_suffix(".part")
-    soundfile.write(part, samples, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(os.fsencode(part), samples, rate, format="WAV", subtype="PCM_16")
     os.replace(part, path)

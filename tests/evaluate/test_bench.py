@@ -1,4 +1,5 @@
 import importlib.util
+import warnings
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
 from hear_diffres.evaluate.bench import bench, import_hear_module
+from hear_diffres.evaluate.identity import model_identity
+from hear_diffres.weights import sha256, shipped
 
 from .toy_module import write_module
 
@@ -65,3 +68,53 @@ def test_bad_input_is_named_before_anything_runs(tmp_path, module, tasks):
         import_hear_module("no_such_module")
     with pytest.raises(ConfigError, match="json: not a HEAR module, lacks load_model"):
         import_hear_module("json")
+
+
+def test_results_of_others_by_the_same_name_are_not_taken(tmp_path, module, tasks):
+    """Weights files of one stem, tasks built anew."""
+    out, how = tmp_path / "out", {"grid": "faster", "points": 1}
+    weights = tmp_path / "w.bin"
+    weights.write_text("one")
+    (first, *_) = bench(module, tasks, out, model_path=str(weights), **how)
+    assert len(first["made_of"]["weights_sha256"]) == 64
+    assert (first["task_name"], first["version"], first["clips"]) == ("tones", "v1", 24)
+    weights.write_text("two")
+    with pytest.raises(ConfigError, match="made with other weights of the same name"):
+        next(bench(module, tasks, out, model_path=str(weights), **how))
+    with pytest.raises(ConfigError, match="made with other weights"):  # nor the embeddings, for another seed
+        next(bench(module, tasks, out, model_path=str(weights), seeds=(7,), **how))
+    weights.write_text("one")
+    assert next(bench(module, tasks, out, model_path=str(weights), **how)) == first
+    for table in sorted(tasks.glob("tone_events*/fold01.json")):
+        table.write_text(table.read_text().replace("1500.0", "1400.0"))
+    with pytest.raises(ConfigError, match="made with another task of the same name"):
+        next(bench(module, tasks, out, model_path=str(weights), **how))
+
+
+def test_a_tier_is_known_by_the_weights_that_ship(tmp_path):
+    assert model_identity("hear_diffres.mn01_se") == {
+        "weights_sha256": sha256(shipped("mn01")), "adapter_sha256": ""
+    }  # fmt: skip
+    assert model_identity("hear_diffres.mn01", "random")["weights_sha256"] == "random"
+    assert model_identity("theirs.model") == {"weights_sha256": "", "adapter_sha256": ""}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(["--options", "[1]"], "table of names"), (["-o", "FILE"], "FILE")],
+)
+def test_bad_options_are_no_tracebacks(tmp_path, module, tasks, change, words):
+    (tmp_path / "FILE").write_text("")
+    change = [str(tmp_path / "FILE") if text == "FILE" else text for text in change]
+    arguments = ["evaluate", module, "--tasks-dir", str(tasks), "-o", str(tmp_path / "out"), "--grid", "faster"]
+    done = CliRunner().invoke(app, [*arguments, *change])
+    torch.set_flush_denormal(False)
+    assert done.exit_code == 2 and words in done.output, done.output
+
+
+def test_a_tier_without_weights_is_refused(tmp_path, tasks):
+    arguments = ["evaluate", "hear_diffres.mn30", "--tasks-dir", str(tasks), "-o", str(tmp_path / "out")]
+    with warnings.catch_warnings():
+        done = CliRunner().invoke(app, arguments)
+    torch.set_flush_denormal(False)
+    assert done.exit_code == 2 and "no trained weights ship for mn30" in done.output.replace("\n", " ")

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from hear_diffres import load_model
+from hear_diffres.audio import read_blocks
 from hear_diffres.backbone import MobileNet
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
@@ -151,6 +152,62 @@ def test_command(index, tmp_path):
     done = CliRunner().invoke(app, [*arguments, "--rates", "0.75"])
     assert done.exit_code == 1 and len(json.loads(out.read_text())["results"]["tiny"]) == 5
     assert CliRunner().invoke(app, ["probe", "mn01", "--set", "no=where"]).exit_code == 2
+
+
+def test_the_cache_is_of_these_files(index, tmp_path):
+    """Not of others by the same names, nor of what they were."""
+    first = Decoded.of(load_set(str(index)), tmp_path / "cache")
+    other = tmp_path / "tiny.csv"
+    rows = [line.split(",") for line in index.read_text().splitlines()[1:]]
+    for path, _, _ in rows:
+        soundfile.write(tmp_path / path, np.full(RATE, 0.25), RATE)
+    other.write_text(index.read_text())
+    second = Decoded.of(load_set(str(other)), tmp_path / "cache")
+    assert len(second.lengths) == len(first.lengths) and not np.array_equal(second.lengths, first.lengths)
+    soundfile.write(tmp_path / rows[0][0], np.full(2 * RATE, 0.5), RATE)
+    assert (Decoded.of(load_set(str(other)), tmp_path / "cache").samples == 0.5).any()
+
+
+def test_a_file_of_results_is_one_model_s(index, tmp_path):
+    out = tmp_path / "p.json"
+
+    def run(*arguments, code=2):
+        done = CliRunner().invoke(app, ["probe", *arguments, "-o", str(out)])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    run("mn01", "--set", str(index), "--rates", "0.5", "--budget", "clip", code=1)
+    run("mn01", "--set", str(index), "--rates", "0.5,0.504", code=1)
+    kept = out.read_text()
+    assert set(json.loads(kept)["results"]["tiny"]) == {"50%, budget clip", "50%", "50.4%"}
+    assert "another model and weights_sha256" in run("mn02", "--set", str(index))
+    assert "two sets of one name" in run("mn01", "--set", str(index), "--set", str(index))
+    assert out.read_text() == kept
+    out.write_text("[]")
+    assert "no result of `probe`" in run("mn01", "--set", str(index))
+    out.unlink()
+    (index.parent / "none.csv").write_text("path,label,fold\nx.wav,a,1\ny.wav,b,2\n")
+    assert "none of its 2 clips" in run("mn01", "--set", str(index.parent / "none.csv"))
+
+
+def test_options_that_do_not_apply_are_refused(index, tmp_path, published_names):
+    torch.save(published_names(MobileNet(0.1)), tmp_path / "mn01.pt")
+    done = CliRunner().invoke(app, ["probe", str(tmp_path / "mn01.pt"), "--set", str(index), "--rates", "0.5"])
+    assert done.exit_code == 2 and "--rates: take TIER --weights" in done.output
+    if native.available():
+        file = export_model(load_model("mn01", weights="random"), tmp_path / "a.hear", "native")
+        done = CliRunner().invoke(app, ["probe", str(file), "--set", str(index), "--controls", "--embedding", "e1"])
+        assert done.exit_code == 2 and "--controls, --embedding: an exported file has its own" in done.output
+
+
+def test_no_more_of_a_clip_is_decoded_than_heard(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "long.wav", np.zeros(60 * RATE), RATE)
+    seen = []
+    monkeypatch.setattr(
+        "hear_diffres.audio.read_blocks", lambda *a: (seen.append(len(b)) or b for b in read_blocks(*a))
+    )
+    (clip,) = ProbeSet("long", [(tmp_path / "long.wav",)], np.array(["a"]), np.array(["1"])).audio(10.0)
+    assert len(clip) == 10 * RATE and sum(seen) == 10 * RATE
 
 
 def test_probe_set_audio_joins_pieces(tmp_path):

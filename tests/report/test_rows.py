@@ -75,7 +75,8 @@ def test_both_beehive_tasks_are_the_challenge_s_one(tmp_path):
 
 def test_folders_of_one_model_are_one_row_and_must_agree(tmp_path):
     write_evaluate(tmp_path / "a", "hear_diffres.mn04", ("esc50-v2.0.0-full", "fsd50k-v1.0-full"), score=0.5)
-    write_evaluate(tmp_path / "b", "hear_diffres.mn04", ("esc50-v2.0.0-full", "libricount-v1-full"), score=0.5)
+    tasks = ("esc50-v2.0.0-full", "libricount-v1.0.0-hear2021-full")
+    write_evaluate(tmp_path / "b", "hear_diffres.mn04", tasks, score=0.5)
     (row,) = read_results([tmp_path / "a", tmp_path / "b"])
     assert set(row.scores) == {"esc50", "fsd50k", "libricount"}
     write_evaluate(tmp_path / "c", "hear_diffres.mn04", ("esc50-v2.0.0-full",), score=0.4)
@@ -152,6 +153,23 @@ def test_published_networks_pay_no_diffres_unless_adapted(tmp_path):
     assert (whole.origin, halved.origin, ours.origin) == (PUBLISHED, PUBLISHED, ADAPTED)
     assert whole.parameters == halved.parameters == 983_599  # EfficientAT's own count
     assert round(whole.macs / 1e5) == 111 and halved.macs < ours.macs == cost_of(get_config("mn04")).macs[0.5]
+
+
+def test_how_it_was_run_is_a_note_not_another_network(tmp_path):
+    names = ("50%, bfloat16", "50%, budget clip", "float32 .hear file, 50%", "all frames, bfloat16")
+    coarse, clip, file, published = read_results(
+        [write_probe(tmp_path / "a.json", {name: {"esc10": 0.9} for name in names})]
+    )
+    assert (coarse.note, clip.note, file.note) == ("bfloat16", "budget clip", "float32 .hear file")
+    assert not coarse.control and not clip.control and not file.control
+    assert coarse.macs == clip.macs == file.macs == cost_of(get_config("mn04")).macs[0.5]
+    assert (published.origin, published.note, published.control) == (PUBLISHED, "bfloat16", "")
+
+
+def test_tasks_of_one_s_own_keep_their_names(tmp_path):
+    write_evaluate(tmp_path, "hear_diffres.mn04", ("my-dogs-v1-full", "my-cats-v1-full", "esc50-v1-full"))
+    (row,) = read_results([tmp_path])
+    assert set(row.scores) == {"my-dogs", "my-cats", "esc50 v1"}  # the last is not HEAR's, which is v2.0.0
 
 
 def test_controls_belong_to_their_tier():

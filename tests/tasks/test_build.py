@@ -225,6 +225,8 @@ def test_check_names_the_file_and_the_rule(tmp_path):
     table[min(table)] = ["unicorn"]
     table[max(table)] = ["dog", "cow"]
     (folder / "fold01.json").write_text(json.dumps(table))
+    twice = labels_of(folder, "fold02") | {min(table): ["dog"]}
+    (folder / "fold02.json").write_text(json.dumps(twice))
     (folder / "fold03.json").write_text("{")
     text = "\n".join(check_task(folder))
     for wanted in (
@@ -235,6 +237,7 @@ def test_check_names_the_file_and_the_rule(tmp_path):
         "'unicorn', which labelvocabulary.csv lacks",
         "has 2 labels; clips of a multiclass task have exactly one",
         "fold03.json: cannot be read",
+        f"{min(twice)} is in fold01 too; a clip belongs to one split",
     ):
         assert wanted in text
     rows = list(csv.reader((folder / "labelvocabulary.csv").open()))

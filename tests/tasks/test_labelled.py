@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from typer.testing import CliRunner
 
 from hear_diffres.cli import app
 from hear_diffres.errors import AudioFileError, ConfigError
-from hear_diffres.tasks.build import build_task
-from hear_diffres.tasks.check import check_task
+from hear_diffres.tasks.build import build_task, workshop
+from hear_diffres.tasks.check import check_task, check_tasks
 from hear_diffres.tasks.labelled import labelled_task
+from hear_diffres.tasks.source import Clip
 from hear_diffres.tasks.wav import read_clip
 
 
@@ -76,8 +78,57 @@ def test_what_cannot_be_split_is_said(tmp_path):
     path.write_text(path.read_text() + "x/0.wav,b,x\n")
     with pytest.raises(ConfigError, match="listed twice"):
         labelled_task(str(path))
-    with pytest.raises(ConfigError, match="seconds must be positive"):
+    with pytest.raises(ConfigError, match="seconds must be at least"):
         labelled_task(str(path), seconds=0)
+
+
+@pytest.mark.parametrize("folds", [("train", "val", "test"), ("Train", "Valid", "Test"), ("dev", "1", "2")])
+def test_folds_called_nearly_as_splits_are_refused(tmp_path, folds):
+    with pytest.raises(ConfigError, match="call them train, valid, test"):
+        labelled_task(str(write_set(tmp_path, folds)))
+
+
+def test_one_clip_in_two_formats(tmp_path):
+    path = write_set(tmp_path, ("x", "y", "z"))
+    soundfile.write(tmp_path / "x" / "0.flac", np.zeros(900), 1000)
+    path.write_text(path.read_text() + "x/0.flac,b,x\n")
+    assert {"0_wav", "0_flac"} <= {clip.name.split("_", 1)[1] for clip in labelled_task(str(path))[1]}
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path):
+    path = write_set(tmp_path / "a=b", ("x", "y", "z"), "UP.CSV")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    tasks = tmp_path / "tasks"
+    done = CliRunner().invoke(app, ["tasks", "build", str(path), "-o", str(tasks), "--rates", "1000"])
+    assert done.exit_code == 0, done.output
+    path.write_text(path.read_text().replace(",", ";"))
+    done = CliRunner().invoke(app, ["tasks", "build", str(path), "-o", str(tasks)])
+    assert done.exit_code == 2 and "path;label;fold" in done.output
+    path.write_bytes("path,label,fold\ncaf\u00e9.wav,a,b\n".encode("latin-1"))
+    done = CliRunner().invoke(app, ["tasks", "build", str(path), "-o", str(tasks)])
+    assert done.exit_code == 2 and "cannot be read" in done.output
+
+
+def test_a_disk_of_its_own_is_made_in_place(tmp_path, monkeypatch):
+    tasks = tmp_path / "mounted"
+    tasks.mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tasks)
+    spec, clips = labelled_task(str(write_set(tmp_path / "set", ("x", "y", "z"))))
+    assert workshop(tasks, spec.folder).parent == tasks
+    workshop(tasks, "other").mkdir()
+    assert build_task(spec, clips, tasks, (1000,)).parent == tasks
+    assert list(check_tasks(tasks)) == []  # what is being made there is no task yet
+
+
+def test_no_more_of_a_file_is_decoded_than_kept(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "long.wav", np.zeros(50_000), 1000)
+    asked = []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, n, **how: asked.append(n) or read(self, n, **how))
+    samples, _ = read_clip(Clip("long", tmp_path / "long.wav", ("a",), "x"), 2.0)
+    assert len(samples) == 2000 and asked == [2000]
+    with pytest.raises(AudioFileError, match="no such file"):
+        read_clip(Clip("none", tmp_path / "none.wav", ("a",), "x"), 2.0)
 
 
 def test_command(tmp_path):
