@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter, getitem
@@ -40,7 +41,8 @@ class Watch:
 
     def __init__(self, module: nn.Module, tensors: Sequence[Tensor]):
         modules, wanted = list(module.modules()), {id(tensor) for tensor in tensors}
-        self._modules = modules
+        # Whoever holds this may be the module itself: it would keep itself alive.
+        self._root, self._parts = weakref.ref(module), modules[1:]
         self._children = [m._modules for m in modules if m._modules]
         self._hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
         places = [
@@ -73,8 +75,8 @@ class Watch:
         except RuntimeError:  # those made in inference mode have no count
             counts = [0 if t.is_inference() else t._version for t in tensors]
         return (
-            list(chain.from_iterable(map(dict.values, self._children))), list(map(_training, self._modules)),
-            any(self._hooks), list(map(Tensor.data_ptr, tensors)), counts,
+            list(chain.from_iterable(map(dict.values, self._children))), list(map(_training, self._parts)),
+            getattr(self._root(), "training", None), any(self._hooks), list(map(Tensor.data_ptr, tensors)), counts,
             np.concatenate(self._samples).tobytes() if self._samples else b"",
         )  # fmt: skip
 

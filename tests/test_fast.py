@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -146,6 +148,19 @@ def test_engines_of_several_rates_are_kept(model):
     for rate in (0.5, 0.75, 0.5, 0.75):
         model.reduction = rate
         assert engines.setdefault(rate, model.engine()) is model.engine()
+
+
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+def test_a_model_that_has_answered_is_freed_at_once(runtime):
+    model = load_model("mn01", runtime=runtime)
+    model.get_scene_embeddings(AUDIO)
+    parts = [weakref.ref(part) for part in (model, model.network, model.network.compressor.model)]
+    gc.disable()
+    try:
+        del model
+        assert [part() for part in parts] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_threads_share_one_engine(model):
