@@ -8,6 +8,7 @@ import torch
 
 from hear_diffres.errors import AudioFileError, ConfigError
 from hear_diffres.evaluate.grid import fold_plan, grid_points
+from hear_diffres.evaluate.mlp import predict
 from hear_diffres.evaluate.postprocess import Frames, settings, to_events
 from hear_diffres.evaluate.run import Task, evaluate_task
 from hear_diffres.evaluate.store import embed_task, labels_at, read_split
@@ -46,6 +47,23 @@ def write_task(folder, event=False, folds=3, per_fold=8):
     return folder
 
 
+def write_embedded(folder, splits, **metadata):
+    """An embedded scene task of given vectors and class numbers, in heareval's layout."""
+    folder.mkdir()
+    classes = max(int(labels.max()) for _, labels in splits.values()) + 1
+    (folder / "labelvocabulary.csv").write_text("idx,label\n" + "".join(f"{i},{i}\n" for i in range(classes)))
+    for split, (vectors, labels) in splits.items():
+        (folder / f"{split}.embedding-dimensions.json").write_text(json.dumps(vectors.shape))
+        vectors.astype(np.float32).tofile(folder / f"{split}.embeddings.npy")
+        (folder / f"{split}.target-labels.pkl").write_bytes(pickle.dumps([[str(label)] for label in labels]))
+    usual = {
+        "task_name": folder.name, "embedding_type": "scene", "prediction_type": "multiclass",
+        "split_mode": "new_split_kfold", "splits": list(splits), "evaluation": ["top1_acc"],
+    }  # fmt: skip
+    (folder / "task_metadata.json").write_text(json.dumps(usual | metadata))
+    return folder
+
+
 def spectrum(audio):
     """Eight bands of the whole clip."""
     power = torch.fft.rfft(audio).abs()[:, :1000].reshape(len(audio), 8, -1).mean(2)
@@ -70,6 +88,47 @@ def test_tones_are_told_apart(scene):
     assert result["scores"]["top1_acc"]["mean"] == 1.0 and len(result["folds"]) == 3
     again = evaluate_task(scene, points=1)
     assert again["folds"] == result["folds"]
+
+
+def test_no_fold_is_tested_with_a_network_that_trained_on_it(tmp_path):
+    """Noise of more columns than clips: a network that saw the test fold would know it by heart."""
+    rng = np.random.default_rng(0)
+    folds = {f"fold{i:02d}": (rng.normal(size=(60, 256)), np.repeat(np.arange(10), 6)) for i in range(4)}
+    # The only validation comes after the last epoch: the best of several may be the first, when little is learnt.
+    grid = {"max_epochs": [40], "check_val_every_n_epoch": [40], "lr": [1e-2], "hidden_dim": [64]}
+    folder = write_embedded(tmp_path / "noise", folds, evaluation_params={"task_specific_param_grid": grid})
+    task = Task(folder)
+    plan = fold_plan(task.metadata)[0]
+    fitted = task.train(task.parts(plan), grid_points("default", task.metadata, 1)[0], seed=42)
+    assert task.test({"test": plan["train"]}, fitted)["top1_acc"] > 0.95  # what a leak would show
+    scores = {fold: score["top1_acc"] for fold, score in evaluate_task(folder, points=1)["folds"].items()}
+    assert list(scores) == list(folds)
+    assert max(scores.values()) < 0.3, scores  # chance is 0.1 +- 0.04
+
+
+@pytest.mark.parametrize("by_score", [True, False], ids=["accuracy", "loss"])
+def test_the_point_that_validates_best_is_trained_on_every_fold(tmp_path, by_score):
+    """With the smallest rates nothing is learnt in so few epochs, with the right one everything."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 10
+    folds = {f"fold{i:02d}": (np.eye(10)[labels] + rng.normal(0, 0.1, (60, 10)), labels) for i in range(3)}
+    grid = {
+        "lr": [1e-2, 1e-6, 1e-5], "max_epochs": [30], "check_val_every_n_epoch": [30], "hidden_dim": [64],
+        "hidden_layers": [1], "initialization": ["xavier_uniform"],
+    }  # fmt: skip
+    folder = write_embedded(
+        tmp_path / "classes", folds, evaluation_params={"task_specific_param_grid": grid},
+        use_scoring_for_early_stopping=by_score,
+    )  # fmt: skip
+    task = Task(folder)
+    parts = task.parts(fold_plan(task.metadata)[0])
+    tried = grid_points("default", task.metadata, 3)
+    validated = {point.lr: task.train(parts, point, seed=42).score for point in tried}
+    assert 1e-2 not in (tried[0].lr, tried[-1].lr)  # else the first or the last would do
+    result = evaluate_task(folder, points=3)
+    assert result["point"]["lr"] == 1e-2
+    assert result["validation"] == validated[1e-2] == (max if by_score else min)(validated.values())
+    assert min(fold["top1_acc"] for fold in result["folds"].values()) > 0.9
 
 
 def test_two_models_at_one_task_at_once_do_not_meet(tmp_path):
@@ -103,6 +162,37 @@ def test_events_are_found(tmp_path):
     (plan, *_) = fold_plan(task.metadata)
     fitted = task.train(task.parts(plan), point, seed=0)
     assert task.test(plan, fitted)["event_onset_200ms_fms"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("grid", "chosen"),
+    [
+        (None, (250, 250)),
+        # The last duration leaves no event: ties go to the largest of the best, whatever the order they stand in.
+        ({"min_duration": [100, 300, 200, 5000], "median_filter_ms": [100, 300, 200]}, (300, 300)),
+    ],
+)
+def test_of_postprocessings_that_tie_the_largest_is_chosen_as_by_heareval(tmp_path, grid, chosen):
+    """heareval sorts `(score, items of the choice by name)` downwards and takes the first (`_score_epoch_end`)."""
+    task = write_task(tmp_path / "tones", event=True)
+    metadata = json.loads((task / "task_metadata.json").read_text())
+    params = {"task_specific_param_grid": {"max_epochs": [30], "lr": [1e-2], "hidden_dim": [64]}}
+    params |= {"event_postprocessing_grid": grid} if grid else {}
+    (task / "task_metadata.json").write_text(json.dumps(metadata | {"evaluation_params": params}))
+    folder = embed_task(task, tmp_path / "out", frames, RATE)
+    embedded = Task(folder)
+    plan = fold_plan(embedded.metadata)[0]
+    parts = embedded.parts(plan)
+    fitted = embedded.train(parts, grid_points("default", embedded.metadata, 1)[0], seed=42)
+    _, probabilities = predict(fitted.net, torch.from_numpy(parts[1].vectors), multilabel=True)
+    ties = [
+        tuple(choice[key] for key in ("median_filter_ms", "min_duration"))
+        for choice in settings(embedded.metadata)
+        if embedded.score(embedded.scores[0], probabilities.numpy(), parts[1], choice) == fitted.score
+    ]
+    assert len(ties) == (9 if grid else 2) and max(ties) == chosen  # the test is of ties indeed
+    assert fitted.note == dict(zip(("median_filter_ms", "min_duration"), chosen, strict=True))
+    assert evaluate_task(folder, points=1)["point"].items() >= fitted.note.items()
 
 
 def test_every_fold_is_tested_once_and_never_trained_on():
@@ -147,6 +237,22 @@ def test_labels_hold_at_both_ends_of_an_event():
     events = [{"label": "x", "start": 100, "end": 200}, {"label": "y", "start": 150, "end": 150}]
     assert labels_at(events, np.array([99.0, 100.0, 150.0, 200.0, 201.0])) == [[], ["x"], ["x", "y"], ["x"], []]
     assert labels_at([], np.array([1.0])) == [[]]
+
+
+def test_clips_lie_in_the_order_of_heareval(tmp_path):
+    """Training never shuffles, so that the order decides what a batch is."""
+    order = {  # what heareval 2021.1.3 wrote (`memmap_embeddings`): one generator of seed 0 for all splits of a task
+        "fold00": [4, 1, 5, 2, 0, 3, 7, 6],
+        "fold01": [1, 0, 4, 5, 3, 2, 7, 6],
+        "fold02": [5, 4, 3, 6, 0, 1, 7, 2],
+    }
+    task = write_task(tmp_path / "tones")
+    folder = embed_task(task, tmp_path / "out", lambda audio: (audio[:, :4], None), RATE)
+    for split, numbers in order.items():
+        found = read_split(folder, split)
+        clips = [soundfile.read(task / str(RATE) / split / f"{split}_{number}.wav")[0][:4] for number in numbers]
+        assert (found.vectors == np.array(clips, np.float32)).all()
+        assert found.targets.argmax(1).tolist() == [number % 2 for number in numbers]
 
 
 def test_an_embedded_task_is_kept_and_a_half_one_is_not(tmp_path):

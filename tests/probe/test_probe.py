@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from hear_diffres.audio import read_blocks
 from hear_diffres.backbone import MobileNet
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
+from hear_diffres.evaluate.mlp import fit, predict
 from hear_diffres.export import export_model
+from hear_diffres.probe import classify
 from hear_diffres.probe.classify import cross_validate
 from hear_diffres.probe.controls import on_averaged_mel
 from hear_diffres.probe.run import Decoded, exported_variants, variants
@@ -101,6 +104,48 @@ def test_classifiers_tell_separable_from_noise():
     assert two["mlp"]["mean"] > 0.9 and "std_over_seeds" in two["mlp"]
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_vectors_of_noise_stay_at_chance(count):
+    """Of far more columns than clips: a classifier that saw the test group would know it by heart."""
+    rng = np.random.default_rng(0)
+    labels, groups = np.tile(np.arange(6), 20), np.repeat(np.arange(count), 120 // count)
+    scores = cross_validate(rng.standard_normal((120, 400)), labels, groups, mlp_seeds=1)
+    assert all(value["mean"] < 0.35 for value in scores.values()), scores  # chance is 0.17 +- 0.04
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_mlp_trains_and_validates_without_the_test_group(count, monkeypatch):
+    """By the rows that reach it: a leak into the choice of the weights alone would hardly show in the score."""
+    clips = 10 * count
+    groups, rows = np.arange(clips) // 10, np.arange(clips)
+    vectors = np.stack([rows, np.sin(rows)], 1).astype(np.float32)  # the first column says which clip
+    labels, calls = rows % 2, []
+
+    def found(part):
+        numbers = part[0][:, 0].int().tolist()
+        assert part[1].argmax(1).tolist() == labels[numbers].tolist()
+        return sorted(numbers)
+
+    def recording(train, valid, point, **options):
+        calls.append([found(train), found(valid)])
+        return fit(train, valid, replace(point, max_epochs=3), **options)
+
+    def recording_predict(net, x, multilabel):
+        calls[-1].append(sorted(x[:, 0].int().tolist()))
+        return predict(net, x, multilabel)
+
+    monkeypatch.setattr(classify, "fit", recording)
+    monkeypatch.setattr(classify, "predict", recording_predict)
+    cross_validate(vectors, labels, groups, mlp_seeds=1)
+    assert len(calls) == count
+    for test, (trained, validated, tested) in enumerate(calls):
+        assert tested == rows[groups == test].tolist()
+        rest = rows[groups != test]
+        wanted = rest[rest % 5 == 0] if count == 2 else rows[groups == (test + 1) % count]
+        assert validated == wanted.tolist()
+        assert trained == sorted(set(rest.tolist()) - set(validated))
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("set")
@@ -127,6 +172,20 @@ def test_batches_equal_single_clips_and_the_cache_the_decoder(index, tmp_path):
         if isinstance(audio, np.ndarray):
             single = model.get_scene_embeddings(torch.from_numpy(audio)[None])[0].numpy()
             assert np.abs(together[row] - single).max() < 1e-4
+
+
+def test_every_row_is_the_model_at_its_own_rate():
+    """The rows share one network: each sets its rate, whichever ran before."""
+    audio, lengths = torch.from_numpy(make("rain", 0, 1.0))[None], torch.tensor([RATE])
+    _, rows = variants("mn01", weights="random", rates=(0.0, 0.25, 0.75), controls=True)
+    found = {row.name: row.embed(audio, lengths) for row in reversed(rows)}
+    for name, rate in (("0%", 0.0), ("25%", 0.25), ("75%", 0.75), ("untrained, 50%", 0.5)):
+        alone = load_model("mn01", weights="random", reduction=rate).get_scene_embeddings(audio, lengths)
+        assert (found[name] - alone).abs().max() < 1e-5, name
+    for name, other in (("0%", "25%"), ("25%", "75%"), ("0%", "75%")):
+        assert (found[name] - found[other]).abs().max() > 1e-3, (name, other)
+    averaging = [found[f"same weights, averaging, {rate}"] for rate in ("25%", "75%")]
+    assert (averaging[0] - averaging[1]).abs().max() > 1e-3
 
 
 def test_averaged_mel_is_the_plain_network_at_factor_1(tmp_path, published_names):
