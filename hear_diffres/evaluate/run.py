@@ -88,7 +88,9 @@ class Task:
             if not self.by_score:
                 return loss, choices[0]
             values = [(self.score(first, probabilities, valid, choice), choice) for choice in choices]
-            return (max if first.maximize else min)(values, key=lambda pair: pair[0])
+            better = 1 if first.maximize else -1
+            # Of choices that tie the largest, as heareval, which sorts scores and choices together.
+            return max(values, key=lambda pair: (better * pair[0], tuple(sorted(pair[1].items()))))
 
         def tensors(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
             return torch.from_numpy(split.vectors), torch.from_numpy(split.targets)
