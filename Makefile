@@ -41,7 +41,7 @@ lint: $(TEST)/.done
 	$(TEST)/bin/mypy
 
 test: lint hear-env
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 bench: $(TEST)/.done
 	$(TEST)/bin/python -m benchmarks.run

@@ -157,7 +157,7 @@ def test_probing_an_exported_file(tmp_path, mn01):
             soundfile.write(tmp_path / f"{label}{index}.wav", make(label, index, 0.5), RATE)
             lines.append(f"{label}{index}.wav,{label},{index % 2}")
     (tmp_path / "set.csv").write_text("\n".join(lines) + "\n")
-    options = ["--set", str(tmp_path / "set.csv"), "--rates", "0.5", "-o"]
+    options = ["--set", str(tmp_path / "set.csv"), "-o"]
     files = [mn01[0]]
     if native.available():
         files.append(export_model(mn01[1], tmp_path / "a.hear", "native"))
