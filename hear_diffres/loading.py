@@ -115,19 +115,15 @@ def load_model(
                 stacklevel=2,
             )
         if published and network.compressor.needs_weights:
-            found = Path(adapter) if adapter is not None else find_adapter(weights, digest)
-            if found is not None and (adapter is not None or adapter_fits(network, found)):
-                load_adapter(network, found, digest)
-                adapter_digest = weight_files.sha256(found)
-            else:
-                untrained = True
-                if reduction != 0:
-                    warnings.warn(
-                        f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
-                        "`hear-diffres adapt` makes one",
-                        stacklevel=2,
-                    )
-                    reduction = 0.0
+            adapter_digest = _adapt(network, Path(weights), digest, adapter)
+            untrained = not adapter_digest
+            if untrained and reduction != 0:
+                warnings.warn(
+                    f"no adapter for {weights}, so no DiffRes: all frames are kept (reduction=0); "
+                    "`hear-diffres adapt` makes one",
+                    stacklevel=2,
+                )
+                reduction = 0.0
     if adapter is not None and not published:
         raise ValueError("an adapter goes with weights published by EfficientAT (.pt)")
     if precision != "float32" and not isinstance(network.backbone, MobileNet):
@@ -143,6 +139,15 @@ def load_model(
         except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
             raise ConfigError(f"device {device!r}: {error}") from error
     return model.use_runtime(runtime)
+
+
+def _adapt(network: Network, weights: Path, digest: str, adapter: str | Path | None) -> str:
+    """Load the adapter given, or one that is found and fits, and return its sha256; "" where there is none."""
+    found = find_adapter(weights, digest) if adapter is None else Path(adapter)
+    if found is None or (adapter is None and not adapter_fits(network, found)):
+        return ""
+    load_adapter(network, found, digest)
+    return weight_files.sha256(found)
 
 
 def _load(network: Network, path: Path) -> str:
