@@ -24,8 +24,10 @@ METADATA, VOCABULARY = "task_metadata.json", "labelvocabulary.csv"
 
 
 def workshop(tasks: Path, folder: str) -> Path:
-    """Where a directory is made until it is whole: beside `tasks`, in which heareval takes everything for a task; in it,
-    under a hidden name, where `tasks` is a disk of its own."""
+    """Where a directory is made until it is whole.
+
+    Beside `tasks`, in which heareval takes everything for a task; in it, hidden, where `tasks` is a disk of its own.
+    """
     return workplace(tasks) / f".{folder}.part"
 
 

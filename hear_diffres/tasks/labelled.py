@@ -11,7 +11,6 @@ from ..probe.sets import ProbeSet, load_set
 from .source import Clip
 from .spec import TRAIN_VALID_TEST, TaskSpec
 
-
 _SHORTEST = 0.01
 _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
 
