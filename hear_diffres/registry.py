@@ -7,9 +7,10 @@ import tomllib
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from .backbone import BACKBONES, Backbone
+from .checks import check, check_kind
 from .compression import COMPRESSORS, BandsDiffRes, Compressor, DiffRes
 from .compression.base import check_reduction
 from .errors import ConfigError
@@ -76,27 +77,17 @@ class ModelConfig:
         needed = {"name"} if values.get("backbone", "mobilenet") != "mobilenet" else {"name", "width_mult"}
         if unknown or not needed <= values.keys():
             raise ConfigError(f"{path}: needs {' and '.join(sorted(needed))}; unknown keys: {sorted(unknown)}")
-        for key, value in values.items():
-            _check_value(path, key, value)
+        try:
+            for key, value in values.items():
+                check_kind(key, value, _KINDS[key])
+                if _KINDS[key] in (int, float):
+                    check(key, value, "above 0", value > 0)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
         return cls(**values)
 
 
-_WHOLE = ("n_mels", "hop_length", "sample_rate", "block_frames", "n_classes")
-
-
-def _check_value(path: Path, key: str, value: object) -> None:
-    """Raise ConfigError where a variant's file gives a key what it cannot be."""
-    if key.endswith("_options"):
-        right, what = isinstance(value, dict), "a table"
-    elif key in _WHOLE:
-        right, what = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a whole number above 0"
-    elif key == "width_mult":
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        right, what = number and float(value) > 0, "a number above 0"  # type: ignore[arg-type]
-    else:
-        right, what = isinstance(value, str), "a text"
-    if not right:
-        raise ConfigError(f"{path}: {key} must be {what}, got {value!r}")
+_KINDS = {name: get_origin(kind) or kind for name, kind in get_type_hints(ModelConfig).items()}
 
 
 @cache

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check
 from ..errors import ConfigError, TrainingError
 from ..network import Network
 from ..train.loop import ramp
@@ -61,16 +62,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check(name, getattr(self, name), "1 or more", getattr(self, name) >= 1)
         for name in ("lr", "frontend_lr", "weight_decay", "mixup", "guide"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+            check(name, getattr(self, name), "0 or more", 0 <= getattr(self, name) < math.inf)
         for name in ("warmup", "smoothing", "time_mask", "frequency_mask", "norm_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if not 0 <= self.shift <= 0.5:
-            raise ConfigError(f"shift must lie in [0, 0.5], got {self.shift}")
+            check(name, getattr(self, name), "between 0 and 1", 0 <= getattr(self, name) <= 1)
+        check("shift", self.shift, "between 0 and 0.5", 0 <= self.shift <= 0.5)
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
+from ..checks import check, check_kind
 from ..errors import ConfigError
 from ..registry import ModelConfig, get_config
 from ..resources import resource_folder
@@ -92,26 +93,26 @@ class Recipe:
         for one in fields(self):
             _check_kind(one.name, getattr(self, one.name), _KINDS[one.name])
         for name in ("clips", "max_sources"):
-            _check(name, getattr(self, name), "1 or more", getattr(self, name) >= 1)
+            check(name, getattr(self, name), "1 or more", getattr(self, name) >= 1)
         for name in ("blockwise_clips", "warmup_clips", "seed", "blockwise_lr", "lr", "frontend_lr", "weight_decay"):
-            _check(name, getattr(self, name), "0 or more", 0 <= getattr(self, name) < math.inf)
+            check(name, getattr(self, name), "0 or more", 0 <= getattr(self, name) < math.inf)
         for name in ("blockwise_free_share", "decay_share", "procedural", "annotated"):
-            _check(name, getattr(self, name), "between 0 and 1", 0 <= getattr(self, name) <= 1)
-        _check("ema", self.ema, "from 0 to below 1", 0 <= self.ema < 1)
-        _check("batch_seconds", self.batch_seconds, "above 0", 0 < self.batch_seconds < math.inf)
+            check(name, getattr(self, name), "between 0 and 1", 0 <= getattr(self, name) <= 1)
+        check("ema", self.ema, "from 0 to below 1", 0 <= self.ema < 1)
+        check("batch_seconds", self.batch_seconds, "above 0", 0 < self.batch_seconds < math.inf)
         lengths, rates = self.crop_seconds, self.reductions
-        _check("crop_seconds", lengths, "lengths from 0.1 to 10", lengths and all(0.1 <= x <= 10 for x in lengths))
-        _check("reductions", rates, "rates from 0 to below 1", rates and all(0 <= rate < 1 for rate in rates))
+        check("crop_seconds", lengths, "lengths from 0.1 to 10", lengths and all(0.1 <= x <= 10 for x in lengths))
+        check("reductions", rates, "rates from 0 to below 1", rates and all(0 <= rate < 1 for rate in rates))
         for name, known in (("budgets", ("block", "clip")), ("spread", KINDS), ("map_taps", _STAGES)):
             unknown = [value for value in getattr(self, name) if value not in known]
-            _check(name, unknown, f"of {', '.join(known)}", not unknown)
-        _check("budgets", self.budgets, "one at least", self.budgets)
-        _check("norms", self.norms, "'shared' or 'per_rate'", self.norms in ("shared", "per_rate"))
+            check(name, unknown, f"of {', '.join(known)}", not unknown)
+        check("budgets", self.budgets, "one at least", self.budgets)
+        check("norms", self.norms, "'shared' or 'per_rate'", self.norms in ("shared", "per_rate"))
         losses = {"logits", "pooled", "se", "maps", "spread", "guide", *EXTRA}
-        _check("loss", sorted(self.loss.keys() - losses), f"of {', '.join(sorted(losses))}", self.loss.keys() <= losses)
+        check("loss", sorted(self.loss.keys() - losses), f"of {', '.join(sorted(losses))}", self.loss.keys() <= losses)
         for name, weight in self.loss.items():
-            _check_kind(f"loss.{name}", weight, float)
-            _check(f"loss.{name}", weight, "0 or more", 0 <= weight < math.inf)
+            check_kind(f"loss.{name}", weight, float)
+            check(f"loss.{name}", weight, "0 or more", 0 <= weight < math.inf)
 
     def plan(self, *, first_stage: bool = False) -> dict[str, Any]:
         """What a run's result depends on and cannot be changed on the way, as clips and learning rates can.
@@ -157,20 +158,12 @@ class Recipe:
         return recipe
 
 
-def _check(name: str, value: Any, what: str, holds: object) -> None:
-    if not holds:
-        raise ConfigError(f"{name} must be {what}, got {value!r}")
-
-
 def _check_kind(name: str, value: Any, kind: Any) -> None:
-    right = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-    if isinstance(value, bool) or not right:
-        words = {float: "a number", int: "a whole number", str: "a text", tuple: "a list", dict: "a table"}
-        raise ConfigError(f"{name} must be {words[kind]}, got {value!r}")
+    check_kind(name, value, kind)
     if kind is tuple:
         item: type = str if name in ("budgets", "spread", "map_taps") else float
         for each in value:
-            _check_kind(f"each of {name}", each, item)
+            check_kind(f"each of {name}", each, item)
 
 
 _KINDS = {name: get_origin(kind) or kind for name, kind in get_type_hints(Recipe).items()}
