@@ -158,7 +158,7 @@ def test_compression_command(task_dir, tmp_path):
         (["compression", "--reductions", "", "--hops", ""], "neither a reduction nor a hop"),
         (["compression", "--seconds", 0], "no samples are left"),
         (["digits", "--windows", ""], "--windows: none given"),
-        (["esc", "--set", "batch=0"], "batch must be at least 1"),
+        (["esc", "--set", "batch=0"], "batch must be 1 or more"),
         (["esc", "--folds", "fold00, fold09"], "no fold 'fold09'"),
     ],
 )
