@@ -33,7 +33,7 @@ demo: $(VENV)/.done
 	mkdir -p $(OUT)
 	$(VENV)/bin/hear-diffres embed examples/clips -o $(OUT)/clips.parquet --model mn04 --reduction 0.5 --overwrite
 	$(VENV)/bin/hear-diffres nearest $(OUT)/clips.parquet -k 2
-	$(VENV)/bin/hear-diffres plot examples/clips/door_1.ogg -o $(OUT)/diffres.png --model mn04 --reduction 0.5
+	$(VENV)/bin/hear-diffres plot examples/clips/door_1.ogg -o $(OUT)/diffres.png --model mn04 --reduction 0.75
 
 lint: $(TEST)/.done
 	$(TEST)/bin/ruff check .

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .command import no_options
+
 SECONDS, RATE = 10, 0.5
 BATCHES = (1, 32)
 REFERENCE = "reference wrapper"
@@ -109,4 +111,5 @@ if __name__ == "__main__":
     if len(sys.argv) == 5:
         print(json.dumps(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))
     else:
+        no_options(__doc__)
         print(table(run()))

@@ -16,6 +16,7 @@ import torch
 from hear_diffres.compression import COMPRESSORS, Compressor, DiffRes
 from hear_diffres.machine import describe
 
+from .command import no_options
 from .timing import compare
 
 BANDS, FRAMES, SECONDS, RATE = 128, 1000, 10, 0.5
@@ -70,6 +71,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     found = run()
     RESULTS.write_text(json.dumps({"machine": describe(), "compressors": found}, indent=1) + "\n")
     print(table(found))

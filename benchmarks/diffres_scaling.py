@@ -18,6 +18,7 @@ from hear_diffres import DiffRes
 from hear_diffres.compression import warp_matrix
 from hear_diffres.machine import peak_megabytes
 
+from .command import no_options
 from .timing import compare
 
 BANDS, RATE = 128, 0.5
@@ -84,4 +85,5 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
     else:
+        no_options(__doc__)
         print(table(run()))

@@ -14,6 +14,7 @@ from typing import Any
 
 from hear_diffres.registry import REDUCTIONS, list_models
 
+from .command import no_options
 from .runners import noise, ours
 from .timing import compare, threads
 
@@ -92,4 +93,5 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

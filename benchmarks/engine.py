@@ -18,6 +18,7 @@ from hear_diffres.registry import REDUCTIONS
 from hear_diffres.runtime.native import NativeEngine
 
 from . import floors as floor_of
+from .command import no_options
 from .peaks import Peaks
 from .stages import SECONDS, clip, row_name
 
@@ -94,4 +95,5 @@ def run(quick: bool = False) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(measure()))

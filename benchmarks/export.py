@@ -25,6 +25,7 @@ from hear_diffres.export import FORMATS, export_model
 from hear_diffres.machine import describe
 from hear_diffres.samples import RATE, make
 
+from .command import no_options
 from .stages import clip
 from .timing import compare
 
@@ -105,6 +106,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     measured = run()
     RESULT.write_text(json.dumps({"machine": describe(), "export": measured}, indent=1) + "\n")
     print(table(measured))

@@ -23,6 +23,7 @@ from hear_diffres.export.spectrum import log_mel, window_span
 from hear_diffres.frontend import LogMel
 from hear_diffres.machine import describe
 
+from .command import no_options
 from .timing import compare
 
 RESULT = Path(__file__).resolve().parent / "results" / "export_stft.json"
@@ -90,6 +91,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     measured = run()
     RESULT.write_text(json.dumps({"machine": describe(), "stft": measured}, indent=1) + "\n")
     print(table(measured))

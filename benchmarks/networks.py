@@ -18,6 +18,7 @@ import torch
 from hear_diffres.costs import cost_of
 from hear_diffres.registry import get_config
 
+from .command import no_options
 from .counting import count, total
 from .packages import PACKAGES
 from .peers.cnn14 import Cnn14
@@ -116,4 +117,5 @@ def notes(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from .command import no_options
 from .timing import threads
 
 _SHAPES = ((512, 512, 512), (1024, 1024, 1024), (256, 2048, 256), (2048, 256, 2048), (64, 4096, 576))
@@ -120,4 +121,5 @@ def table(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

@@ -19,6 +19,7 @@ from hear_diffres.runtime.native import has_bfloat16
 from hear_diffres.samples import make
 from hear_diffres.weights import shipped
 
+from .command import no_options
 from .timing import compare
 
 KINDS = ("music", "speech", "rain", "alarm")
@@ -75,6 +76,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     machine = describe()  # before anything is written, which git would call dirty
     measured = run()
     write_json(RESULT, {"machine": machine, "precision": measured})

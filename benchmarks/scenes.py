@@ -6,6 +6,7 @@ python -m benchmarks.scenes
 from __future__ import annotations
 
 from . import reference
+from .command import no_options
 from .reference import table
 
 
@@ -15,4 +16,5 @@ def run(tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2), budget: f
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

@@ -11,6 +11,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+from .command import no_options
 from .packages import PACKAGES
 
 OURS = "hear-diffres"
@@ -85,4 +86,5 @@ def table(results: dict[str, dict[str, int]], shown: int = 6) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

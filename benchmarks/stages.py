@@ -29,6 +29,7 @@ from hear_diffres.registry import REDUCTIONS
 from hear_diffres.samples import make
 
 from . import floors as floor_of
+from .command import no_options
 from .peaks import Peaks
 from .timing import compare, threads
 
@@ -217,4 +218,5 @@ def _work(entry: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(run()))

@@ -11,6 +11,7 @@ from hear_diffres.report.rows import Row, read_results
 from hear_diffres.weights import shipped
 
 from . import archive, chunks, hear_table, streaming
+from .command import no_options
 from .load import note
 from .probe_tables import RESULTS, ROOT, SETS, bfloat16, extra, few, int8, rates, read, sets, stamp, widened
 
@@ -30,9 +31,10 @@ def tiers() -> str:
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
         cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    busy = note(speed.get("runs", {}), ("engine",))
+    runs = speed.get("runs", {})
+    made, busy = runs.get("engine", machine), note(runs, ("engine",))
     lines.append("")
-    lines.append(f"{machine['processor']}, {machine['date']}, commit {machine['commit']}{busy and '; ' + busy}.")
+    lines.append(f"{machine['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}.")
     return "\n".join(lines)
 
 
@@ -198,5 +200,6 @@ def filled(path: str) -> str:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     for name in PAGES:
         (ROOT / name).write_text(filled(name))

@@ -9,6 +9,7 @@ as one batch stands beside it for comparison.
 from __future__ import annotations
 
 from . import reference
+from .command import no_options
 from .reference import table
 
 TWO_THREADS = ("mn04", "mn10")  # the windows of the large tiers take minutes
@@ -25,4 +26,5 @@ def all_tiers() -> reference.Times:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     print(table(all_tiers()))

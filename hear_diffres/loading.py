@@ -94,7 +94,7 @@ def load_model(
         if weights is None:
             what = config.name if takes_shipped_weights(config) else f"{config.name} with this front end or backbone"
             warnings.warn(
-                f"no trained weights ship for {what} yet: it runs with random ones, good for timing only. "
+                f"no trained weights ship for {what}: it runs with random ones, good for timing only. "
                 'Pass weights="random" to say that this is wanted, or a weights file.',
                 UntrainedWeightsWarning,
                 stacklevel=2,

@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Audio embeddings: log-mel, DiffRes, MobileNetV3.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
-Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists them.")]
+Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists them, NAME.toml, or EfficientAT's .pt.")]
 Reduction = Annotated[float, typer.Option(help="Share of frames that DiffRes removes, 0 to below 1.")]
 Weights = Annotated[str | None, typer.Option(help='Weights file (.safetensors, EfficientAT .pt) or "random".')]
 Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (default: the one made for it, if any).")]

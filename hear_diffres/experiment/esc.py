@@ -65,10 +65,15 @@ def describe_training(finished: Sequence[Finished]) -> str:
         if settings["validation"] == "fold"
         else f"{float(settings['validation']):.0%} of the training folds' clips"
     )
+    patience = {str(one.cell.settings["recipe"]["patience"]) for one in finished}
+    early = sorted(text for text in patience if int(text) < recipe["epochs"])
+    ended = f", ended after {' or '.join(early)} without a smaller loss" if early else ""
+    if early and len(patience) > len(early):
+        ended += " in some of the runs"
     return (
         f"Trained from scratch, tested on {', '.join(folds)} in turn ({clips['test']} clips in {folds[0]}), never seen "
         f"in training; the epoch with the least loss on {kept} ({clips['valid']} clips) is tested. At most "
-        f"{recipe['epochs']} epochs, ended after {recipe['patience']} without a smaller loss; mixup "
+        f"{recipe['epochs']} epochs{ended}; mixup "
         f"{recipe['mixup']:g}, SpecAugment {recipe['time_mask']:g} of time and "
         f"{recipe['frequency_mask']:g} of bands, rotation in time by {recipe['shift']:g}. Precision, recall and F1 are "
         "means over the classes."

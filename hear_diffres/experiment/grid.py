@@ -181,6 +181,10 @@ def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
 
 def _read(folder: Path, cell: Cell) -> Finished:
     stored = json.loads((folder / f"{cell.key}.json").read_text())
+    recipe = stored["cell"]["settings"].get("recipe", {})
+    if "patience" in recipe:  # the one setting in which it may differ (`_forgive_patience`): pages say how it was run
+        own = {**cell.settings["recipe"], "patience": recipe["patience"]}
+        cell = dataclasses.replace(cell, settings={**cell.settings, "recipe": own})
     return Finished(cell, stored["result"], stored["seconds"], stored["machine"])
 
 

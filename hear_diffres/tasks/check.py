@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,11 +75,21 @@ def check_task(folder: str | Path) -> Iterator[str]:
             yield f"{folder / f'{split}.json'}: must be a table of file names and lists"
             continue
         for name in table:
-            if seen.setdefault(name, split) != split:
-                yield f"{folder / f'{split}.json'}: {name} is in {seen[name]} too; a clip belongs to one split"
+            other = seen.setdefault(name, split)
+            if other != split and _same_sound(folder, rates, (other, split), name):
+                yield f"{folder / f'{split}.json'}: {name} is in {other} too; a clip belongs to one split"
         yield from _labels(folder / f"{split}.json", table, metadata, vocabulary)
         for rate in filter(str.isdigit, rates):
             yield from _audio(folder / rate / split, int(rate), set(table), metadata["sample_duration"])
+
+
+def _same_sound(folder: Path, rates: list[str], splits: tuple[str, str], name: str) -> bool:
+    """Whether two splits hold the same audio by one name: names alone may meet."""
+    for rate in rates:
+        a, b = (folder / rate / split / name for split in splits)
+        if a.is_file() and b.is_file():
+            return filecmp.cmp(a, b, shallow=False)
+    return False
 
 
 def _labels(path: Path, table: dict[str, list[Any]], metadata: dict[str, Any], vocabulary: set[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@ import csv
 import importlib.util
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -225,8 +226,10 @@ def test_check_names_the_file_and_the_rule(tmp_path):
     table[min(table)] = ["unicorn"]
     table[max(table)] = ["dog", "cow"]
     (folder / "fold01.json").write_text(json.dumps(table))
-    twice = labels_of(folder, "fold02") | {min(table): ["dog"]}
+    twice = labels_of(folder, "fold02") | {min(table): ["dog"], max(table): ["dog"]}
     (folder / "fold02.json").write_text(json.dumps(twice))
+    shutil.copy(folder / "500" / "fold01" / min(table), folder / "500" / "fold02")
+    soundfile.write(folder / "500" / "fold02" / max(table), samples[::-1], 500, subtype="PCM_16")  # another of its name
     (folder / "fold03.json").write_text("{")
     text = "\n".join(check_task(folder))
     for wanted in (
@@ -237,9 +240,10 @@ def test_check_names_the_file_and_the_rule(tmp_path):
         "'unicorn', which labelvocabulary.csv lacks",
         "has 2 labels; clips of a multiclass task have exactly one",
         "fold03.json: cannot be read",
-        f"{min(twice)} is in fold01 too; a clip belongs to one split",
+        f"{min(table)} is in fold01 too; a clip belongs to one split",
     ):
         assert wanted in text
+    assert f"{max(table)} is in fold01 too" not in text
     rows = list(csv.reader((folder / "labelvocabulary.csv").open()))
     (folder / "labelvocabulary.csv").write_text("\n".join(",".join(row) for row in rows if row[0] != "1"))
     assert "idx must count from 0" in "\n".join(check_task(folder))
