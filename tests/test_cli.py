@@ -6,6 +6,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import hear_diffres
 from hear_diffres import list_baselines, list_models
 from hear_diffres.cli import app
 from hear_diffres.samples import RATE, make, write_clips
@@ -87,3 +88,8 @@ def test_exports_say_what_their_names_must_end_in_and_keep_what_is_there(tmp_pat
     done = RUNNER.invoke(app, ["export", "mn01", "-o", str(tmp_path / "a.xml")])
     assert done.exit_code == 2 and "a.bin is there already" in done.output
     assert (tmp_path / "a.bin").read_text() == "mine"
+
+
+def test_version():
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.exit_code == 0 and done.output.strip() == hear_diffres.__version__

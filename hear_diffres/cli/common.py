@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import __version__
 from ..errors import HearDiffResError, UntrainedWeightsWarning
 
 if TYPE_CHECKING:
     from ..hear import HearModel
 
-app = typer.Typer(
-    help="Audio embeddings: log-mel, DiffRes, MobileNetV3.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the package's version.")
+    ] = False,
+) -> None:
+    """Audio embeddings: log-mel, DiffRes, MobileNetV3."""
+
 
 Model = Annotated[str, typer.Option(help="Tier, as `hear-diffres models` lists them, NAME.toml, or EfficientAT's .pt.")]
 Reduction = Annotated[float, typer.Option(help="Share of frames that DiffRes removes, 0 to below 1.")]
