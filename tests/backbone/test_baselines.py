@@ -231,7 +231,7 @@ def test_weights_round_trip(name, tmp_path):
 
 @pytest.mark.parametrize("name", list_baselines())
 def test_none_ships_weights(name):
-    with pytest.warns(UntrainedWeightsWarning, match=f"for {name} yet"):
+    with pytest.warns(UntrainedWeightsWarning, match=f"for {name}:"):
         assert load_model(name).weights_source == "random"
 
 
