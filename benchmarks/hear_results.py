@@ -51,13 +51,12 @@ def run(
     tier: str, weights: str, rate: float, tasks: Path, out: Path, embeddings: Sequence[str], grid: str, points: int
 ) -> None:
     """All embeddings of a network at one rate."""
-    options = {"reduction": rate}
-    wanted = []
+    options, identity, wanted = {"reduction": rate}, model_identity(f"hear_diffres.{tier}", weights), []
     for embedding in embeddings:
         module = f"hear_diffres.{tier}_{embedding.replace('+', '_')}"
         for task in sorted(path.name for path in tasks.iterdir()):
             path = out / "results" / run_name(module, options, weights) / f"{task}.{grid}-{points}-42.json"
-            if not _is_of(path, model_identity(module, weights)["weights_sha256"]):
+            if not _is_of(path, identity["weights_sha256"]):
                 wanted.append((embedding, module, task, path))
     if not wanted:
         return
@@ -81,7 +80,7 @@ def run(
                 folder, grid=grid, points=points, workers=os.cpu_count() or 1, columns=columns[embedding]
             )
             entry = describe_model(module, options, weights, alone[embedding])
-            made_of = {**model_identity(module, weights), **task_identity(tasks / task)}
+            made_of = {**identity, **task_identity(tasks / task)}
             about = {"made_of": made_of, **about_task(tasks / task)}
             write_json(path, {"run": path.parent.name, "model": entry, **about, "runner": "fast", **result})
             score = next(iter(result["scores"].values()))["mean"]

@@ -7,7 +7,6 @@ published normalisation, used as they are at rate 0, stay in the user's file; th
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,12 +74,14 @@ def find_adapter(base: str | Path, base_sha256: str) -> Path | None:
 
 
 def adapter_fits(network: Network, path: str | Path) -> bool:
-    """Whether an adapter's tensors are those of a network, whose DiffRes may be another than it was made for.
+    """Whether an adapter's DiffRes is a network's; the rest of it goes with the published file that both are for.
 
     Raises:
         WeightsError: unreadable.
     """
-    return not _adaptable(copy.deepcopy(network), Path(path), _read(Path(path)))[1]
+    own = {f"compressor.{name}": value.shape for name, value in network.compressor.state_dict().items()}
+    theirs = {name: value.shape for name, value in _read(Path(path)).items() if name.startswith("compressor.")}
+    return {name: shape for name, shape in own.items() if is_ours(name)} == theirs
 
 
 def load_adapter(network: Network, path: str | Path, base_sha256: str) -> None:
@@ -97,9 +98,17 @@ def load_adapter(network: Network, path: str | Path, base_sha256: str) -> None:
         raise WeightsError(f"{path}: not a readable adapter ({error})") from error
     if made_for != base_sha256:
         raise WeightsError(f"{path}: made for another checkpoint (sha256 {made_for}, not {base_sha256})")
-    expected, wrong = _adaptable(network, path, state)
-    if wrong:
-        raise WeightsError(f"{path}: does not fit this tier ({wrong})")
+    if "norm_rates" not in state:
+        raise WeightsError(f"{path}: none of an adapter's tensors (norm_rates is missing)")
+    ranks = [value.shape[-1] for name, value in state.items() if name.endswith(".conv.up") and value.ndim == 3]
+    with torch.random.fork_rng(devices=[]):  # what it starts from is drawn, and overwritten below
+        make_adaptable(network, [float(rate) for rate in state["norm_rates"]], max(ranks, default=0))
+    expected = {name: value for name, value in network.state_dict().items() if is_ours(name)}
+    wrong = sorted(expected.keys() ^ state.keys())
+    if wrong or any(state[name].shape != value.shape for name, value in expected.items()):
+        raise WeightsError(
+            f"{path}: does not fit this tier ({f'missing or unexpected: {wrong[:3]}' if wrong else 'a shape differs'})"
+        )
     network.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()}, strict=False)
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise WeightsError(f"{path}: holds NaN or infinity")
@@ -110,18 +119,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable adapter ({error})") from error
-
-
-def _adaptable(network: Network, path: Path, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Make a network adaptable as an adapter's tensors want it; what is ours in it, and why they do not fit."""
-    if "norm_rates" not in state:
-        raise WeightsError(f"{path}: none of an adapter's tensors (norm_rates is missing)")
-    ranks = [value.shape[-1] for name, value in state.items() if name.endswith(".conv.up") and value.ndim == 3]
-    with torch.random.fork_rng(devices=[]):  # what it starts from is drawn, and overwritten by what is loaded
-        make_adaptable(network, [float(rate) for rate in state["norm_rates"]], max(ranks, default=0))
-    expected = {name: value for name, value in network.state_dict().items() if is_ours(name)}
-    wrong = sorted(expected.keys() ^ state.keys())
-    if wrong:
-        return expected, f"missing or unexpected: {wrong[:3]}"
-    differs = any(state[name].shape != value.shape for name, value in expected.items())
-    return expected, "a shape differs" if differs else ""

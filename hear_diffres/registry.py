@@ -11,7 +11,7 @@ from typing import Any, get_origin, get_type_hints
 
 from .backbone import BACKBONES, Backbone
 from .checks import check, check_kind
-from .compression import COMPRESSORS, BandsDiffRes, Compressor, DiffRes
+from .compression import COMPRESSORS, Compressor, DiffRes
 from .compression.base import check_reduction
 from .errors import ConfigError
 from .frontend import FRONTENDS, FrontEnd
@@ -165,10 +165,10 @@ def takes_published_weights(config: ModelConfig) -> bool:
     >>> takes_published_weights(get_config("mn04")), takes_published_weights(get_config("mn04_b64"))
     (True, False)
     """
-    theirs = ModelConfig(config.name, frontend_options={})
+    theirs = ModelConfig(config.name)
     same = ("n_mels", "hop_length", "sample_rate", "frontend", "frontend_options", "normalisation")
-    compressor = COMPRESSORS.get(config.compressor)
-    return all(getattr(theirs, name) == getattr(config, name) for name in same) and compressor is not BandsDiffRes
+    alike = all(getattr(theirs, name) == getattr(config, name) for name in same)
+    return alike and config.compressor != "bands_diffres"
 
 
 def build_network(config: ModelConfig, reduction: float = 0.5, budget: str | None = None) -> Network:

@@ -148,10 +148,10 @@ def evaluate(
     prepare_cpu(threads)
     results = []
     try:
-        # Scores of random weights would be taken for a tier's: `--model random` says that they are wanted.
-        warnings.simplefilter("error", UntrainedWeightsWarning)
         arguments = json.loads(options)
-        with tqdm(disable=None) as bar:
+        with tqdm(disable=None) as bar, warnings.catch_warnings():
+            # Scores of random weights would be taken for a tier's: `--model random` says that they are wanted.
+            warnings.simplefilter("error", UntrainedWeightsWarning)
 
             def say(text: str) -> None:
                 bar.write(text, file=sys.stderr)

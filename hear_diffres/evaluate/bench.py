@@ -20,7 +20,7 @@ from ..tasks.check import check_tasks, task_folders
 from .describe import describe_model, describe_module
 from .hear_env import hear_python
 from .heareval import embed_with_heareval, evaluate_with_heareval
-from .identity import STAMP, check_same, model_identity, task_identity
+from .identity import STAMP, check_same, check_stamp, model_identity, task_identity
 from .run import evaluate_task
 from .store import Embed, embed_task
 
@@ -182,8 +182,8 @@ class _HearEval:
         self.python = Path()
 
     def embed(self, task: Path, made_of: dict[str, str], count: Count) -> Path:
-        for stamp in self.folder.glob(f"*/{task.name}/{STAMP}"):
-            check_same(stamp.parent, json.loads(stamp.read_text()), made_of)
+        for embedded in self.folder.glob(f"*/{task.name}"):
+            check_stamp(embedded, made_of)
         self.python = hear_python(self.say)  # here, so that results on disk need no environment
         found = embed_with_heareval(
             self.python, self.name, task.parent, task.name, self.folder, self.options, self.model_path

@@ -56,6 +56,12 @@ def task_identity(task: Path) -> dict[str, str]:
     return {"task_sha256": digest.hexdigest()}
 
 
+def check_stamp(folder: Path, wanted: Mapping[str, str]) -> None:
+    """`check_same` for a folder of embeddings, where it says what it was made of."""
+    if (folder / STAMP).exists():
+        check_same(folder, json.loads((folder / STAMP).read_text()), wanted)
+
+
 def check_same(where: Path, stored: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
     """Raise ConfigError where what lies in `where` was made of something else; what it does not say is taken as the
     same."""

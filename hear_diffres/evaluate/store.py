@@ -22,7 +22,7 @@ from torch import Tensor
 from ..errors import AudioFileError, ConfigError
 from ..files import write_json
 from ..tasks.build import METADATA, VOCABULARY
-from .identity import STAMP, check_same
+from .identity import STAMP, check_stamp
 from .postprocess import Frames
 
 Embed = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # audio [n, samples] to vectors and, for events, times
@@ -90,8 +90,7 @@ def embed_task(
     """
     target = out / task.name
     if target.exists():
-        if made_of and (target / STAMP).exists():
-            check_same(target, json.loads((target / STAMP).read_text()), made_of)
+        check_stamp(target, made_of or {})
         return target
     metadata = json.loads((task / METADATA).read_text())
     if not (task / str(sample_rate)).is_dir():

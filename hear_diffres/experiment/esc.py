@@ -65,9 +65,9 @@ def describe_training(finished: Sequence[Finished]) -> str:
         if settings["validation"] == "fold"
         else f"{float(settings['validation']):.0%} of the training folds' clips"
     )
-    patience = {str(one.cell.settings["recipe"]["patience"]) for one in finished}
-    early = sorted(text for text in patience if int(text) < recipe["epochs"])
-    ended = f", ended after {' or '.join(early)} without a smaller loss" if early else ""
+    patience = {one.cell.settings["recipe"]["patience"] for one in finished}
+    early = sorted(epochs for epochs in patience if epochs < recipe["epochs"])
+    ended = f", ended after {' or '.join(map(str, early))} without a smaller loss" if early else ""
     if early and len(patience) > len(early):
         ended += " in some of the runs"
     return (
