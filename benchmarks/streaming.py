@@ -24,6 +24,8 @@ from hear_diffres import Streamer, load_model
 from hear_diffres.machine import describe, peak_megabytes
 from hear_diffres.samples import KINDS, RATE, make
 
+NAMES = {"native": "compiled engine", "torch": "PyTorch"}
+
 
 def sound(hours: float, piece_ms: float) -> Iterator[np.ndarray]:
     """Pieces `[n]` float32 of `hours` in all."""
@@ -35,10 +37,12 @@ def sound(hours: float, piece_ms: float) -> Iterator[np.ndarray]:
         yield piece * np.float32(rng.uniform(0.01, 1)) + rng.standard_normal(len(piece), np.float32) * np.float32(1e-3)
 
 
-def run(hours: float, model: str, reduction: float, chunk_seconds: float, piece_ms: float) -> dict[str, Any]:
+def run(
+    hours: float, model: str, reduction: float, chunk_seconds: float, piece_ms: float, runtime: str
+) -> dict[str, Any]:
     """Figures of one stream; seconds are of the `Streamer` alone, without making the sound."""
     torch.set_num_threads(1)
-    net = load_model(model, reduction=reduction, chunk_seconds=chunk_seconds)
+    net = load_model(model, reduction=reduction, chunk_seconds=chunk_seconds, runtime=runtime)
     stream = Streamer(net)
     memory = {"0": peak_megabytes()}
     spent, longest, n = 0.0, 0.0, 0
@@ -55,7 +59,7 @@ def run(hours: float, model: str, reduction: float, chunk_seconds: float, piece_
     memory[f"{hours:g}"] = peak_megabytes()
     assert bool(torch.isfinite(scene).all()) and n == net.n_timestamps(round(hours * 3600 * RATE))
     return {
-        "model": model, "reduction": reduction, "chunk_seconds": chunk_seconds, "piece_ms": piece_ms, "hours": hours,
+        "model": model, "runtime": net.runtime, "reduction": reduction, "chunk_seconds": chunk_seconds, "piece_ms": piece_ms, "hours": hours,
         "embeddings": n, "latency_ms": stream.latency_ms, "seconds": spent, "times_real_time": hours * 3600 / spent,
         "longest_push_ms": longest * 1e3, "peak_megabytes_after_hours": memory,
     }  # fmt: skip
@@ -63,15 +67,15 @@ def run(hours: float, model: str, reduction: float, chunk_seconds: float, piece_
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| tier | removed | chunk, s | latency, ms | longest push, ms | x real time | hours | peak MB: model loaded"
+        "| runtime | tier | removed | chunk, s | latency, ms | longest push, ms | x real time | hours | peak MB: model loaded"
         " | after 1 h | at the end |",
-        "|---" * 10 + "|",
+        "|---" * 11 + "|",
     ]
     for row in rows:
         memory = row["peak_megabytes_after_hours"]
         first, last = memory.get("1"), memory[f"{row['hours']:g}"]
         lines.append(
-            f"| {row['model']} | {row['reduction']:.0%} | {row['chunk_seconds']:g} | {row['latency_ms']:,.0f} |"
+            f"| {NAMES[row['runtime']]} | {row['model']} | {row['reduction']:.0%} | {row['chunk_seconds']:g} | {row['latency_ms']:,.0f} |"
             f" {row['longest_push_ms']:.0f} | {row['times_real_time']:,.0f} | {row['hours']:g} | {memory['0']:.0f} |"
             f" {'-' if first is None else f'{first:.0f}'} | {last:.0f} |"
         )
@@ -85,6 +89,7 @@ def main() -> None:
     parser.add_argument("--reduction", type=float, default=0.75)
     parser.add_argument("--chunk-seconds", type=float, default=10)
     parser.add_argument("--piece-ms", type=float, default=100)
+    parser.add_argument("--runtime", choices=("auto", "torch"), default="auto", help="auto: the fastest that is installed")
     parser.add_argument("-o", "--output", type=Path, help="JSON file; a run is added to it")
     options = vars(parser.parse_args())
     output = options.pop("output")

@@ -109,7 +109,11 @@ def stream() -> str:
     """A day through a Streamer."""
     runs = (read("streaming") or {})["runs"]
     stamps = [
-        stamp(run, f"python -m benchmarks.streaming --hours {run['hours']:g} --chunk-seconds {run['chunk_seconds']:g}")
+        stamp(
+            run,
+            f"python -m benchmarks.streaming --hours {run['hours']:g} --chunk-seconds {run['chunk_seconds']:g}"
+            + " --runtime torch" * (run["runtime"] == "torch"),
+        )
         for run in runs
     ]
     return "\n".join([streaming.table(runs), "", *stamps])
