@@ -59,23 +59,25 @@ def run(
     memory[f"{hours:g}"] = peak_megabytes()
     assert bool(torch.isfinite(scene).all()) and n == net.n_timestamps(round(hours * 3600 * RATE))
     return {
-        "model": model, "runtime": net.runtime, "reduction": reduction, "chunk_seconds": chunk_seconds, "piece_ms": piece_ms, "hours": hours,
-        "embeddings": n, "latency_ms": stream.latency_ms, "seconds": spent, "times_real_time": hours * 3600 / spent,
+        "model": model, "runtime": net.runtime, "reduction": reduction, "chunk_seconds": chunk_seconds,
+        "piece_ms": piece_ms, "hours": hours, "embeddings": n,
+        "latency_ms": stream.latency_ms, "seconds": spent, "times_real_time": hours * 3600 / spent,
         "longest_push_ms": longest * 1e3, "peak_megabytes_after_hours": memory,
     }  # fmt: skip
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| runtime | tier | removed | chunk, s | latency, ms | longest push, ms | x real time | hours | peak MB: model loaded"
-        " | after 1 h | at the end |",
+        "| runtime | tier | removed | chunk, s | latency, ms | longest push, ms | x real time | hours"
+        " | peak MB: model loaded | after 1 h | at the end |",
         "|---" * 11 + "|",
     ]
     for row in rows:
         memory = row["peak_megabytes_after_hours"]
         first, last = memory.get("1"), memory[f"{row['hours']:g}"]
         lines.append(
-            f"| {NAMES[row['runtime']]} | {row['model']} | {row['reduction']:.0%} | {row['chunk_seconds']:g} | {row['latency_ms']:,.0f} |"
+            f"| {NAMES[row['runtime']]} | {row['model']}"
+            f" | {row['reduction']:.0%} | {row['chunk_seconds']:g} | {row['latency_ms']:,.0f} |"
             f" {row['longest_push_ms']:.0f} | {row['times_real_time']:,.0f} | {row['hours']:g} | {memory['0']:.0f} |"
             f" {'-' if first is None else f'{first:.0f}'} | {last:.0f} |"
         )
@@ -89,7 +91,9 @@ def main() -> None:
     parser.add_argument("--reduction", type=float, default=0.75)
     parser.add_argument("--chunk-seconds", type=float, default=10)
     parser.add_argument("--piece-ms", type=float, default=100)
-    parser.add_argument("--runtime", choices=("auto", "torch"), default="auto", help="auto: the fastest that is installed")
+    parser.add_argument(
+        "--runtime", choices=("auto", "torch"), default="auto", help="auto: the fastest that is installed"
+    )
     parser.add_argument("-o", "--output", type=Path, help="JSON file; a run is added to it")
     options = vars(parser.parse_args())
     output = options.pop("output")
