@@ -24,7 +24,7 @@ from hear_diffres import Streamer, load_model
 from hear_diffres.machine import describe, peak_megabytes
 from hear_diffres.samples import KINDS, RATE, make
 
-NAMES = {"native": "compiled engine", "torch": "PyTorch"}
+from .precision import TITLES
 
 
 def sound(hours: float, piece_ms: float) -> Iterator[np.ndarray]:
@@ -76,7 +76,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         memory = row["peak_megabytes_after_hours"]
         first, last = memory.get("1"), memory[f"{row['hours']:g}"]
         lines.append(
-            f"| {NAMES[row['runtime']]} | {row['model']}"
+            f"| {TITLES[row['runtime']]} | {row['model']}"
             f" | {row['reduction']:.0%} | {row['chunk_seconds']:g} | {row['latency_ms']:,.0f} |"
             f" {row['longest_push_ms']:.0f} | {row['times_real_time']:,.0f} | {row['hours']:g} | {memory['0']:.0f} |"
             f" {'-' if first is None else f'{first:.0f}'} | {last:.0f} |"
