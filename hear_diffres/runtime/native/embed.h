@@ -98,7 +98,7 @@ inline long shared_floats(const Model& m, long samples, long frames) {
         if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
         total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
         total += steps * (3 * b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
-        total += gated_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
+        total += packed_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
         total += 16 * 16;
     }
     if (m.has_last) total += steps * width * (long)m.last.out + steps * m.last.out;
@@ -277,13 +277,14 @@ inline Spans spans_of(const Call& call, long steps, long rows) {
     return {steps, each, (steps + each - 1) / each};
 }
 
-// A block with squeeze-and-excitation needs the mean over the whole clip between convolution and projection.
-inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out, const float* weight, Map& opened) {
-    Arena& arena = call.space.shared;
+// A block with squeeze-and-excitation needs the mean over the whole clip between convolution and projection: first what
+// is to be projected, and that mean, weighted, in `mean`.
+inline Map open_gated(Call& call, const Block& b, const Map& in, const Map& out, const float* weight, float* mean) {
     const int c = b.depthwise.channels;
     const long rows = stretch_of(b, in.width);
     const Spans spans = spans_of(call, out.steps, rows);
-    opened = {arena.take(out.steps * out.width * c), out.steps, out.width, c};
+    Arena& arena = call.space.shared;
+    const Map opened = {arena.take(out.steps * out.width * c), out.steps, out.width, c};
     float* sums = arena.take(spans.count * c);
     memset(sums, 0, spans.count * c * sizeof(float));
     float total = 0;
@@ -301,18 +302,30 @@ inline void run_gated(Call& call, const Block& b, const Map& in, const Map& out,
                 for (long t = u0; t < u1; t++) add_step(part, t - u0, weight[t] * share, sums + span * c);
             });
     });
+    memcpy(mean, sums, c * sizeof(float));
     for (long span = 1; span < spans.count; span++)
-        for (int i = 0; i < c; i += LANES) store(sums + i, load(sums + i) + load(sums + span * c + i));
-    float* gate = arena.take(c);
-    fill_gate(b, sums, arena.take(b.squeeze.out), gate);
+        for (int i = 0; i < c; i += LANES) store(mean + i, load(mean + i) + load(sums + span * c + i));
+    return opened;
+}
+
+// Then the projection, behind the gate. `opened` is used up.
+inline void close_gated(Call& call, const Block& b, const Map& in, const Map& opened, const float* mean, const Map& out) {
+    Arena& arena = call.space.shared;
     const Pointwise& p = b.project;
-    const float* packed = gate_weights(p.weight, p.packed, p.in, p.out, gate, arena.take(gated_floats(p.in, p.out)));
+    float *gate = arena.take(p.in), *hidden = arena.take(b.squeeze.out);
+    fill_gate(b, mean, hidden, gate);
+    // bfloat16 pixels are gated as they are rounded; else the pixels or the weights are, of which there are fewer.
+    const bool weights = !ROUGH && opened.pixels() >= p.out, pixels = !ROUGH && !weights;
+    float* gated = weights ? arena.take(packed_floats(p.in, p.out)) : 0;
+    if (weights) pack(p.weight, p.in, p.out, gated, gate);
+    const Spans spans = spans_of(call, out.steps, stretch_of(b, in.width));
     call.parallel(spans.count, [&](long span, int thread) {
         const long t0 = spans.first(span), t1 = spans.last(span);
+        const Map part = {opened.row(t0), t1 - t0, opened.width, opened.channels};
         Arena& own = call.space.own[thread];
         own.used = 0;
-        project(b, packed, gate, {opened.row(t0), t1 - t0, out.width, c}, b.residual ? &in : 0, t0, t1, out,
-                own.take(own_scratch(b)));
+        if (pixels) scale_pixels(part, gate);
+        project(b, weights ? gated : p.packed, gate, part, b.residual ? &in : 0, t0, t1, out, own.take(own_scratch(b)));
     });
 }
 
@@ -356,12 +369,17 @@ inline void run_backbone(Call& call) {
             halve_weights(weight, steps);
             steps = half_up(steps), width = half_up(width), stride *= 2;
         }
-        Map out = {arena.take(steps * width * b.project.out), steps, width, b.project.out}, opened = {0, 0, 0, 0};
-        if (b.has_se) run_gated(call, b, x, out, weight, opened);
-        else run_plain(call, b, x, out);
+        const Map out = {arena.take(steps * width * b.project.out), steps, width, b.project.out};
         const bool block = m.wants(BLOCK + i) || m.wants(STD + i), se = m.wants(SE + i);
         const float* kept = block || se ? copy_weight(call, weight, steps) : 0;
-        if (se) keep_squeezed(call, b, call.squeezed[i], opened, stride, kept);
+        if (b.has_se) {
+            float* mean = arena.take(b.depthwise.channels);
+            const Map opened = open_gated(call, b, x, out, weight, mean);
+            if (se) keep_squeezed(call, b, call.squeezed[i], opened, stride, kept);
+            close_gated(call, b, x, opened, mean, out);
+        } else {
+            run_plain(call, b, x, out);
+        }
         if (block) keep_block(call, i, out, stride, kept);
         x = out;
     }

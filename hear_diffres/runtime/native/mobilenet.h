@@ -216,6 +216,14 @@ inline void fill_gate(const Block& b, const float* mean, float* hidden, float* g
     for (int c = 0; c < b.excite.out; c++) gate[c] = 1.0f / (1.0f + expf(-gate[c]));
 }
 
+inline void scale_pixels(const Map& map, const float* gate) {
+    for (long p = 0; p < map.pixels(); p++)
+        in_vectors(map.channels, [&](auto v, long c) {
+            float* at = map.data + p * map.channels + c;
+            store_as(at, load_as<decltype(v)>(at) * load_as<decltype(v)>(gate + c));
+        });
+}
+
 // Weights of a mean over time after every second step: `backbone/layers.py`, TimeMask.strided.
 inline long halve_weights(float* weight, long n) {
     long out = half_up(n);

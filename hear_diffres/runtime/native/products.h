@@ -7,6 +7,7 @@ namespace {
 
 #ifdef HD_TARGET_AMX
 
+const bool ROUGH = true;
 typedef uint16_t half_t;  // a bfloat16: the upper half of a float
 
 const int TILE = 16;         // pixels, outputs, or pairs of inputs
@@ -178,7 +179,7 @@ inline void multiply_act(const Rows& a, long rows, int k, const float* packed, c
     close_tiles();
 }
 
-// As `gemm`, with weights that `pack_rough` packed; inputs times `gate`, unless it is null.
+// As `gemm`, with weights that `pack_rough` packed; where they are ROUGH, inputs times `gate`, unless it is null.
 inline void multiply(const Rows& a, long rows, int k, const float* packed, const Rows& out, int n, int act,
                      const Epilogue& end, const float* gate, float* scratch) {
     if (act == RELU) multiply_act<RELU>(a, rows, k, packed, out, n, end, gate, scratch);
@@ -186,23 +187,15 @@ inline void multiply(const Rows& a, long rows, int k, const float* packed, const
     else multiply_act<NONE>(a, rows, k, packed, out, n, end, gate, scratch);
 }
 
-// Floats that `gate_weights` needs, and the weights for `multiply` with a gate.
-inline long gated_floats(int, int) { return 0; }
-inline const float* gate_weights(const float*, const float* packed, int, int, const float*, float*) { return packed; }
-
 #else
 
+const bool ROUGH = false;
 inline long rough_floats(int k, int n) { return packed_floats(k, n); }
 inline long scratch_floats(int) { return 0; }
 inline void pack_rough(const float* w, int k, int n, float* out) { pack(w, k, n, out); }
 inline void multiply(const Rows& a, long rows, int k, const float* packed, const Rows& out, int n, int act,
                      const Epilogue& end, const float*, float*) {
     gemm(a, rows, k, packed, out, n, act, end);
-}
-inline long gated_floats(int k, int n) { return packed_floats(k, n); }
-inline const float* gate_weights(const float* w, const float*, int k, int n, const float* gate, float* space) {
-    pack(w, k, n, space, gate);
-    return space;
 }
 
 #endif
