@@ -65,7 +65,7 @@ def run(
 
 def _times(functions: dict[Case, Callable[[], object]], budget: float) -> dict[Case, float]:
     named = {str(case): function for case, function in functions.items()}
-    seconds = compare(named, budget=budget)
+    seconds = compare(named, budget=budget, groups={str(case): case[1] for case in functions})
     return {case: seconds[str(case)] for case in functions}
 
 

@@ -84,7 +84,8 @@ def run(quick: bool = False, counts: tuple[int, ...] = (1, 2)) -> dict[str, Any]
                     for name, (embedder, audio) in (built | mine).items()
                     if getattr(embedder, kind) is not None and single.get((kind, name), 0) <= LIMIT_SECONDS
                 }
-                times = compare(functions, budget=1.0 if quick else 20.0)
+                groups = {name: "".join(name.split(", ")[2:]) for name in functions}  # none: PyTorch
+                times = compare(functions, budget=1.0 if quick else 20.0, groups=groups)
                 results["seconds"][str(number)][kind] = times
                 single |= {(kind, name): seconds for name, seconds in times.items() if number == counts[0]}
     return results

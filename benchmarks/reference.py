@@ -49,12 +49,14 @@ def run(kind: str, tiers: tuple[str, ...] = (), counts: tuple[int, ...] = (1, 2)
                 }
                 if kind == "timestamps":
                     functions[BATCHED] = partial(wrapper.timestamps_in_one_batch, torch.from_numpy(audio))
+                groups = dict.fromkeys(functions, REFERENCE)
                 for runner in [*ours(), *([] if ROUGH.missing else [ROUGH])]:
                     for rate in RATES:
                         function = getattr(runner.make(tier, rate, count), kind)
                         if function is not None:
                             functions[way(runner.name, rate)] = partial(function, audio)
-                results[row_name(tier, count)] = compare(functions, budget=budget)
+                            groups[way(runner.name, rate)] = runner.name
+                results[row_name(tier, count)] = compare(functions, budget=budget, groups=groups)
     return results
 
 

@@ -14,6 +14,7 @@ from benchmarks import (
     streaming,
     tables,
     timestamps,
+    timing,
 )
 from benchmarks.timing import compare
 from hear_diffres.report.page import write_report
@@ -23,6 +24,14 @@ def test_compare_takes_turns():
     calls = []
     times = compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=1)
     assert calls == ["a", "b", *["a", "b"] * 3] and set(times) == {"a", "b"} and min(times.values()) >= 0
+
+
+def test_compare_pauses_between_runtimes_and_does_not_count_it(monkeypatch):
+    calls = []
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: calls.append("pause"))
+    groups = {"a": "one", "b": "one", "c": "two"}
+    compare({name: lambda name=name: calls.append(name) for name in groups}, rounds=2, warmup=0, groups=groups)
+    assert calls == ["pause", "a", "b", "pause", "c"] * 2
 
 
 def test_speed_tables_have_a_row_per_case():
