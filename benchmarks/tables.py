@@ -10,7 +10,7 @@ from hear_diffres.registry import REDUCTIONS, get_config, list_models
 from hear_diffres.report.rows import Row, read_results
 from hear_diffres.weights import shipped
 
-from . import archive, chunks, hear_table, streaming
+from . import archive, chunks, hear_table, reference, streaming
 from .command import no_options
 from .load import note
 from .probe_tables import RESULTS, ROOT, SETS, bfloat16, extra, few, int8, rates, read, sets, stamp, widened
@@ -36,6 +36,24 @@ def tiers() -> str:
     lines.append("")
     lines.append(f"{machine['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}.")
     return "\n".join(lines)
+
+
+def wrapper() -> str:
+    """How many times as fast as EfficientAT_HEAR's wrapper every tier is, on one thread."""
+    speed = json.loads((RESULTS / "speed.json").read_text())
+    columns = [(key, rough, rate) for key in ("scenes", "timestamps") for rough in (False, True) for rate in (0.0, 0.5)]
+    lines = ["| tier | scene, 0 % | 50 % | bfloat16, 0 % | 50 % | timestamps, 0 % | 50 % | bfloat16, 0 % | 50 % |"]
+    lines.append("|---" * 9 + "|")
+    found = [reference.ratios(speed[key], rate, rough) for key, rough, rate in columns]
+    for name in list_models():
+        row = reference.row_name(name, 1)
+        if row in found[0]:
+            ratios = (by_row[row][1] if row in by_row else None for by_row in found)
+            cells = ("-" if x is None else f"{x:.1f}" if x < 100 else f"{x:.0f}" for x in ratios)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    made, busy = speed["runs"]["scenes"], note(speed["runs"], ("scenes", "timestamps"))
+    stamp_text = f"{speed['machine']['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}."
+    return "\n".join([*lines, "", stamp_text])
 
 
 def hear() -> str:
@@ -178,7 +196,7 @@ def fill(page: str, mark: str, table: str) -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"tiers": tiers, "rates": rates, "few": few},
+    "README.md": {"tiers": tiers, "wrapper": wrapper, "rates": rates, "few": few},
     "docs/results.md": {"sets": sets, "hear": hear, "hear embeddings": hear_embeddings},
     "docs/hear.md": {"evaluators": evaluators},
     "docs/export.md": {
