@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -83,12 +84,13 @@ class OpenVinoBackend(Backend):
             raise ModelFileError(f"{path}: OpenVINO cannot read it ({error})") from error
         inputs, outputs = ([name for port in ports for name in port.names] for ports in (model.inputs, model.outputs))
         _check_names(path, inputs, outputs)
+        self._lock = threading.Lock()  # a request is for one thread at a time
 
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-        self._request.infer(
-            {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in inputs.items()}
-        )
-        result: np.ndarray = self._request.get_tensor(output).data.copy()
+        given = {name: x.astype(np.float32) if x.dtype == np.float64 else x for name, x in inputs.items()}
+        with self._lock:
+            self._request.infer(given)
+            result: np.ndarray = self._request.get_tensor(output).data.copy()
         return result
 
 
