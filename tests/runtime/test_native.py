@@ -292,6 +292,15 @@ def test_int8_files_that_lie_about_their_matrices_are_refused(mn01, tmp_path):
             runtime.load_model(path)
 
 
+def test_heads_that_cannot_be_numbers_are_refused(mn01, tmp_path):
+    path = export_model(mn01[1], tmp_path / "a.hear", "native")
+    raw = path.read_bytes()
+    for head in (with_head(raw, plan=float("inf")), b"HEARDIFF" + (10**5).to_bytes(8, "little") + b"[" * 10**5):
+        path.write_bytes(head)
+        with pytest.raises(runtime.ModelFileError, match=r"a\.hear: its head cannot be read"):
+            runtime.load_model(path)
+
+
 def test_nothing_to_calibrate():
     with pytest.raises(ConfigError, match="nothing to calibrate"):
         export_model(torch_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
