@@ -22,7 +22,7 @@ from hear_diffres.export import native as maker
 from hear_diffres.export.native import native_program, open_native
 from hear_diffres.hear import HearModel
 from hear_diffres.registry import build_network, get_config
-from hear_diffres.runtime import native
+from hear_diffres.runtime import backends, native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, engine, has_bfloat16
 from hear_diffres.runtime.native.engine import all_finite
 
@@ -75,6 +75,22 @@ def test_threads_that_sleep_wake_and_others_come_too_late():
             np.testing.assert_array_equal(engine.embed(audio, 150, True), expected)
             if call % 10 == 0:
                 time.sleep(0.002)
+
+
+def test_by_default_there_are_as_many_threads_as_cores_for_the_process(mn01, monkeypatch):
+    given = []
+
+    class Engine(NativeEngine):
+        def __init__(self, program, threads, variant):
+            given.append(threads)
+            super().__init__(program, threads, variant)
+
+    monkeypatch.setattr(backends, "NativeEngine", Engine)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # of the machine
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+    open_native(mn01[1])
+    open_native(mn01[1], 2)
+    assert given == [3, 2]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
