@@ -91,6 +91,7 @@ class ReadAhead(Generic[Piece]):
             with self._changed:
                 del self._files[index]
                 file.ended = True
+                self._next = max(self._next, index + 1)  # given up before any thread had taken it
                 self._changed.notify_all()
 
     def _pieces(self, file: _File[Piece]) -> Iterator[Piece]:

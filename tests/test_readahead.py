@@ -100,6 +100,23 @@ def test_a_file_given_up_does_not_hold_up_the_next(workers):
         assert [next(pieces) for pieces in ahead] == [(name, 0) for name in names([50, 50, 3])]
 
 
+def test_a_file_given_up_before_it_was_begun_is_not_read():
+    begun, go_on = [], threading.Event()
+
+    def reader(name):
+        begun.append(name)
+        go_on.wait(10)  # nobody takes the second file while it is the current one
+        return read(name)
+
+    with ReadAhead(names([1, 50, 50]), reader, lambda piece: 1.0, 2, 1) as ahead:
+        files = iter(ahead)
+        next(files), next(files)
+        third = next(files)
+        go_on.set()
+        assert len(list(third)) == 50
+    assert begun == names([1, 50, 50])[::2]
+
+
 def test_leaving_ends_the_threads():
     closed = []
 

@@ -206,7 +206,7 @@ def open_native(model: HearModel, threads: int | None = None) -> RuntimeModel:
 
     Args:
         model: on the CPU; what it is changed to afterwards the engine does not see.
-        threads: that share out the work on a sound. Default: one per core.
+        threads: that share out the work on a sound. Default: one per core that the process may use.
 
     Raises:
         ConfigError: a model that the engine cannot run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -83,12 +84,13 @@ class OpenVinoBackend(Backend):
             raise ModelFileError(f"{path}: OpenVINO cannot read it ({error})") from error
         inputs, outputs = ([name for port in ports for name in port.names] for ports in (model.inputs, model.outputs))
         _check_names(path, inputs, outputs)
+        self._lock = threading.Lock()  # a request is for one thread at a time
 
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-        self._request.infer(
-            {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in inputs.items()}
-        )
-        result: np.ndarray = self._request.get_tensor(output).data.copy()
+        given = {name: x.astype(np.float32) if x.dtype == np.float64 else x for name, x in inputs.items()}
+        with self._lock:
+            self._request.infer(given)
+            result: np.ndarray = self._request.get_tensor(output).data.copy()
         return result
 
 
@@ -98,7 +100,8 @@ class NativeBackend(Backend):
     Args:
         program: the model.
         strings: its metadata.
-        threads: that share out the sounds of a batch, or the work on one. Default: one per core.
+        threads: that share out the sounds of a batch, or the work on one. Default: one per core that the process may
+            use.
         precision: "float32", or "bfloat16" for the backbone's 1 x 1 convolutions.
 
     Raises:
@@ -109,7 +112,7 @@ class NativeBackend(Backend):
 
     def __init__(self, program: Program, strings: Mapping[str, str], threads: int | None, precision: str = "float32"):
         self.strings = strings
-        self._engine = NativeEngine(program, threads or os.cpu_count() or 1, variant_for(precision))
+        self._engine = NativeEngine(program, threads or _cores(), variant_for(precision))
         self.name = f"compiled engine ({self._engine.variant})"
 
     @classmethod
@@ -134,6 +137,11 @@ class NativeBackend(Backend):
     @staticmethod
     def _arguments(inputs: Mapping[str, np.ndarray]) -> tuple[int, bool, np.ndarray, float]:
         return int(inputs["max_frames"]), bool(inputs["at_start"]), inputs["grid"], float(inputs["hop_ms"])
+
+
+def _cores() -> int:
+    """Those that this process may use: `taskset`, Slurm and containers give it some of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_names(path: Path, inputs: list[str], outputs: list[str]) -> None:

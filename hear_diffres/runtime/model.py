@@ -25,7 +25,7 @@ def load_model(
     Args:
         path: `.hear` (the compiled engine), `.onnx` (ONNX Runtime) or `.xml` (OpenVINO).
         hop_ms: time between timestamp embeddings, milliseconds.
-        threads: of the network. Default: one per core.
+        threads: of the network. Default: one per core that the process may use.
         precision: "bfloat16": a `.hear` file's 1 x 1 convolutions multiply in it, on x86 processors with AMX; two to
             three times as fast for mn20 and wider, exact to two or three digits. "float32": all as it is.
 

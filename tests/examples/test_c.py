@@ -220,11 +220,27 @@ def test_metadata_is_read(file):
 
 
 def test_damage_is_noticed(program, file, tmp_path):
-    content = bytearray(file.read_bytes())
-    content[-4000:-3600] = b"\xff" * 400
+    """Of weights, and of any number in the head."""
+    raw = file.read_bytes()
+    kinds = {
+        "weights": raw[:-4000] + b"\xff" * 400 + raw[-3600:],
+        "hop": raw.replace(b'hop_length": "320"', b'hop_length": "321"'),
+        "chunk": raw.replace(b'chunk_frames": "1000"', b'chunk_frames": "9000"'),
+        "checksum": raw.replace(b'checksum": "', b'checksum": "x', 1).replace(b" " * 4, b" " * 3, 1),
+    }
     damaged = tmp_path / "damaged.hear"
-    damaged.write_bytes(content)
-    with pytest.raises(runtime.ModelFileError, match=r"damaged\.hear: its content is damaged"):
-        runtime.load_model(damaged)
-    done = run(program, damaged, "-")
-    assert done.returncode == 1 and "damaged.hear: its content is damaged" in done.stderr
+    for kind, content in kinds.items():
+        assert content != raw and len(content) == len(raw), kind
+        damaged.write_bytes(content)
+        with pytest.raises(runtime.ModelFileError, match=r"damaged\.hear: it is damaged"):
+            runtime.load_model(damaged)
+        done = run(program, damaged, "-")
+        assert done.returncode == 1 and "damaged.hear: it is damaged" in done.stderr
+
+
+def test_files_of_before_there_was_a_checksum(program, file, tmp_path):
+    older, sound = tmp_path / "older.hear", tmp_path / "a.wav"
+    older.write_bytes(with_head(file.read_bytes()))
+    soundfile.write(sound, np.zeros(3200, np.float32), 32_000)
+    assert runtime.load_model(older).metadata == runtime.load_model(file).metadata
+    assert run(program, older, sound).stdout == run(program, file, sound).stdout != ""

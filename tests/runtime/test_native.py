@@ -22,7 +22,7 @@ from hear_diffres.export import native as maker
 from hear_diffres.export.native import native_program, open_native
 from hear_diffres.hear import HearModel
 from hear_diffres.registry import build_network, get_config
-from hear_diffres.runtime import native
+from hear_diffres.runtime import backends, native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, engine, has_bfloat16
 from hear_diffres.runtime.native.engine import all_finite
 
@@ -75,6 +75,22 @@ def test_threads_that_sleep_wake_and_others_come_too_late():
             np.testing.assert_array_equal(engine.embed(audio, 150, True), expected)
             if call % 10 == 0:
                 time.sleep(0.002)
+
+
+def test_by_default_there_are_as_many_threads_as_cores_for_the_process(mn01, monkeypatch):
+    given = []
+
+    class Engine(NativeEngine):
+        def __init__(self, program, threads, variant):
+            given.append(threads)
+            super().__init__(program, threads, variant)
+
+    monkeypatch.setattr(backends, "NativeEngine", Engine)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # of the machine
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+    open_native(mn01[1])
+    open_native(mn01[1], 2)
+    assert given == [3, 2]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -289,6 +305,15 @@ def test_int8_files_that_lie_about_their_matrices_are_refused(mn01, tmp_path):
     for lie in ([-1, rows, columns], [first, -rows, -columns], [first, rows + 1, columns], [first, rows], 3, None):
         path.write_bytes(with_head(raw, int8=[lie, *matrices[1:]]))
         with pytest.raises(runtime.ModelFileError, match=r"a\.hear"):
+            runtime.load_model(path)
+
+
+def test_heads_that_cannot_be_numbers_are_refused(mn01, tmp_path):
+    path = export_model(mn01[1], tmp_path / "a.hear", "native")
+    raw = path.read_bytes()
+    for head in (with_head(raw, plan=float("inf")), b"HEARDIFF" + (10**5).to_bytes(8, "little") + b"[" * 10**5):
+        path.write_bytes(head)
+        with pytest.raises(runtime.ModelFileError, match=r"a\.hear: its head cannot be read"):
             runtime.load_model(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -141,6 +142,24 @@ def test_wrong_audio(model, audio, error, words):
     for function in (runtime.get_scene_embeddings, runtime.get_timestamp_embeddings):
         with pytest.raises(error, match=words):
             function(audio, model)
+
+
+@pytest.mark.parametrize("suffix", [".hear", ".onnx", ".xml"])
+def test_several_threads_have_one_model(tmp_path, suffix):
+    kind = {".hear": "native", ".onnx": "onnx", ".xml": "openvino"}[suffix]
+    if kind == "openvino":
+        pytest.importorskip("openvino", reason="needs hear-diffres[openvino]")
+    opened = runtime.load_model(export_model(torch_model("mn01"), tmp_path / f"a{suffix}", kind), threads=1)
+    sounds = [AUDIO[i : i + 1, : 3_000 + 2_000 * i] for i in range(3)]
+
+    def embed(sound):
+        return [(opened.get_scene_embeddings(sound), opened.get_timestamp_embeddings(sound)[0]) for _ in range(5)]
+
+    with ThreadPoolExecutor(3) as threads:
+        for found, sound in zip(threads.map(embed, sounds), sounds, strict=True):
+            for one in found:
+                np.testing.assert_allclose(one[0], opened.get_scene_embeddings(sound), rtol=0, atol=1e-5)
+                np.testing.assert_allclose(one[1], opened.get_timestamp_embeddings(sound)[0], rtol=0, atol=1e-5)
 
 
 def test_wrong_lengths(model):

@@ -18,7 +18,8 @@ import numpy as np
 FORMAT = 1  # of the numbers in a `Program`; raised when older engines could not read them
 LANES = 8  # widths of layers are multiples of it
 _MAGIC = b"HEARDIFF"
-_CHECKSUM = "crc32"  # of plan and weights as they are in the file
+_CHECKSUM = "checksum"  # CRC-32 of head, plan and weights as they are in the file, but for zeros in its own place
+_ZEROS = "0" * 10
 _BFLOAT16 = "AMX"  # the variant that multiplies in it
 
 
@@ -53,13 +54,14 @@ class Program:
             scales, steps = _quantised(self.weights[start:done].reshape(rows, columns))
             content.append(scales.astype("<f4").tobytes() + steps.tobytes())
         content.append(self.weights[done:].astype("<f4").tobytes())
-        # Among the strings, where readers older than it pass it over.
-        known = {**strings, _CHECKSUM: str(zlib.crc32(b"".join(content)))}
+        # Among the strings, where readers older than it pass it over; first, so that no other ten zeros come before.
+        known = {_CHECKSUM: _ZEROS, **strings}
         said: dict[str, object] = {"strings": known, "plan": len(self.plan), "weights": len(self.weights)}
         if int8:
             said["int8"] = self.matrices
         head = json.dumps(said).encode()
         head += b" " * (-len(head) % 64)
+        head = head.replace(_ZEROS.encode(), _checksum(head, *content).encode(), 1)
         with path.open("wb") as file:
             file.write(_MAGIC + len(head).to_bytes(8, "little") + head + b"".join(content))
 
@@ -79,22 +81,30 @@ class Program:
             try:
                 if size > left:
                     raise ValueError("its head is cut short")
-                head = json.loads(file.read(size))
+                text = file.read(size)
+                head = json.loads(text)
                 strings = {str(key): str(value) for key, value in head["strings"].items()}
                 n_plan, n_weights = int(head["plan"]), int(head["weights"])
                 matrices = tuple((int(at), int(rows), int(columns)) for at, rows, columns in head.get("int8", ()))
                 _check_places(matrices, n_weights)
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
+            except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError) as error:
                 raise NativeFileError(f"its head cannot be read ({error})") from error
             wanted = 8 * n_plan + 4 * n_weights + sum(4 * columns - 3 * rows * columns for _, rows, columns in matrices)
             if min(n_plan, n_weights) < 0 or left - size != wanted:
                 raise NativeFileError(f"{left - size} bytes where its head says {wanted}")
             content = file.read()
-        said = str(zlib.crc32(content))
-        if strings.pop(_CHECKSUM, said) != said:  # files of before 2026-11-27 have none
-            raise NativeFileError("its content is damaged")
+        said = strings.pop(_CHECKSUM, None)  # older files have none
+        if said is not None and _checksum(text.replace(said.encode(), _ZEROS.encode(), 1), content) != said:
+            raise NativeFileError("it is damaged")
         plan = np.frombuffer(content[: 8 * n_plan], "<i8")
         return cls(plan, _read_weights(io.BytesIO(content[8 * n_plan :]), n_weights, matrices), matrices), strings
+
+
+def _checksum(*parts: bytes) -> str:
+    value = 0
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return f"{value:010}"
 
 
 def _read_weights(file: BinaryIO, count: int, matrices: tuple[tuple[int, int, int], ...]) -> np.ndarray:
