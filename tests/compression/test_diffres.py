@@ -169,6 +169,22 @@ def test_learned_position_code_stretches():
     assert model.pos_emb.grad is not None
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(
+    "options", [{}, {"pos_period": 30}, {"budget": "block", "block_frames": 30}], ids=["clip", "period", "block"]
+)
+def test_a_stretched_position_code_knows_no_padding(options, gradients):
+    model = DiffRes(20, 6, 0.5, learn_pos_emb=True, **options).eval()
+    torch.nn.init.normal_(model.pos_emb)
+    x, lengths = log_mel(3, 70, 6), torch.tensor([70, 26, 11])
+    with torch.set_grad_enabled(gradients):
+        for rate in (0.0, 0.5):
+            out = model(x, lengths, reduction=rate)
+            for row, length in enumerate(lengths.tolist()):
+                alone = model(x[row : row + 1, :length], reduction=rate).feature
+                assert torch.allclose(out.feature[row : row + 1, :, : alone.shape[2]], alone, atol=1e-3)
+
+
 def test_config_round_trip():
     model = DiffRes(20, 6, 0.25, budget="block", estimator="paper", block_frames=10)
     assert DiffRes(**model.get_config()).get_config() == model.get_config()
