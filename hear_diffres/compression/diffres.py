@@ -14,7 +14,7 @@ from .estimator import importance, make_estimator
 from .guide import guide, unguided
 from .merge import merge_power
 from .position import position_code
-from .power import to_picture, to_power
+from .power import to_picture, to_power, widened
 from .scores import pydiffres_norm, water_filling
 from .warp import Warp, bin_durations
 
@@ -144,11 +144,11 @@ class DiffRes(Compressor):
             code = _stretch(code[0], n_frames, lengths if period is None else lengths.new_tensor([period]))
         elif n_frames > code.shape[1]:
             code = position_code(n_frames, self.in_f_dim, x.device).unsqueeze(0)
-        code = code[:, :n_frames].to(x.dtype)
+        code = code[:, :n_frames].to(torch.promote_types(x.dtype, torch.float32))
         return code if n_frames == longest else code[:, torch.arange(longest, device=x.device) % n_frames]
 
     def _identity(self, x: Tensor, lengths: Tensor) -> CompressionOutput:
-        code = self._position(x, lengths).expand(len(x), -1, -1)
+        code = self._position(x, lengths).to(x.dtype).expand(len(x), -1, -1)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         times = (torch.arange(x.shape[1], device=x.device) * self.frame_ms).float().expand(len(x), -1)
         return CompressionOutput(
@@ -167,19 +167,21 @@ class DiffRes(Compressor):
         score = normalise(raw, bins, mask)
         cum_score = score.cumsum(1)
         k = int(bins.max())
-        warp = Warp.from_cumsum(cum_score, k, x.dtype)
+        wide = widened(x)
+        warp = Warp.from_cumsum(cum_score, k, wide.dtype)
         weight, centre = warp.mass_and_centre()
         # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
         centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
-        power = to_power(x, self.log_power)
-        energy = power if self.log_power else x.square()
+        power = to_power(wide, self.log_power)
+        energy = power if self.log_power else wide.square()
         guiding = partial(guide, energy, score, mask, rate, batch_minimum=self.compat is not None)
         if torch.is_grad_enabled() or self.compat or not self.log_power or len(code) > 1:
-            feature = torch.stack(self._merge(x, power, warp, mask, rate, code), dim=1)
+            feature = torch.stack(self._merge(wide, power, warp, mask, rate, code), dim=1)
             if blocks > 1:  # rows of a clip behind one another
                 feature = feature.reshape(-1, blocks, *feature.shape[1:]).transpose(1, 2).flatten(2, 3)
         else:
             feature = merge_power(power, code, warp, rate, blocks)
+        feature = feature.to(x.dtype)
         avgpool, maxpool, encoding = feature.unbind(1)
         return CompressionOutput(
             feature, avgpool, maxpool, encoding, score.to(x.dtype).unsqueeze(2), guiding, x,

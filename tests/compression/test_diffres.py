@@ -199,6 +199,19 @@ def test_water_filling_keeps_contrast_and_sum():
     assert torch.allclose(ratio.amax(1), ratio.amin(1))
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("log_power", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_merged_in_float32(dtype, log_power, gradients):
+    model = DiffRes(100, 6, 0.5, budget="block", estimator="uniform", log_power=log_power)
+    x = log_mel(2, 1000, 6).to(dtype)
+    x[:, :300], x[:, 300:400] = -25, 15
+    with torch.set_grad_enabled(gradients):
+        out, whole = model(x), model(x.float())
+    assert out.feature.dtype == dtype
+    assert torch.equal(out.feature, whole.feature.to(dtype)) and torch.equal(out.times_ms, whole.times_ms)
+
+
 @pytest.mark.parametrize("budget", ["block", "clip"])
 @pytest.mark.parametrize("gradients", [True, False])
 def test_what_is_not_a_number_stays_so_and_in_its_clip(budget, gradients):
