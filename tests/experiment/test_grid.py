@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,6 +147,13 @@ def test_a_cell_that_fails_in_ray_leaves_the_others(tmp_path):
     with pytest.raises(ConfigError, match="1 cells failed"):
         run_grid(grid, partial(count, []), tmp_path, Loop(ray=True))
     assert len(list((tmp_path / "cells").glob("*.json"))) == 3
+
+
+@needs_ray
+def test_a_grid_that_ray_was_stopped_in_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.tune.Tuner.fit", lambda self: SimpleNamespace(errors=[]))
+    with pytest.raises(ConfigError, match=r"interrupted after 0 of 4 cells: the same command"):
+        run_grid(cells(), partial(count, []), tmp_path, Loop(ray=True))
 
 
 @pytest.mark.skipif(has_ray(), reason="ray is installed")
