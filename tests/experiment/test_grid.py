@@ -101,10 +101,12 @@ def test_cells_that_diverge_leave_the_others_and_are_named(tmp_path, capsys):
     ]
 
 
-def test_a_damaged_cell_is_named(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "null", "[]", "no seconds"])
+def test_a_damaged_cell_is_named(tmp_path, damage):
     run_grid(cells(1), partial(count, []), tmp_path)
     path = tmp_path / "cells" / "v0-fold00-0.json"
-    path.write_text(path.read_text()[:20])
+    whole = path.read_text()
+    path.write_text({"cut": whole[:20], "no seconds": whole.replace("seconds", "s")}.get(damage, damage))
     with pytest.raises(ConfigError, match=r"v0-fold00-0\.json is damaged"):
         run_grid(cells(1), partial(count, []), tmp_path)
 
