@@ -41,6 +41,8 @@ def test_another_sample_rate_keeps_the_milliseconds():
     assert half.frame_ms == 10 and half.sample_rate == 16_000 and at_rate(model, 32_000) is model
     with pytest.raises(ConfigError, match="not a whole number"):
         at_rate(model, 11_025)
+    # A variant may be written for another rate: what it says is in samples of its own.
+    assert at_rate(half, 16_000) is half and at_rate(half, 32_000).hop_length == model.hop_length
 
 
 def run(*arguments, code=0):
