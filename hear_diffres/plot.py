@@ -89,7 +89,7 @@ def _what_is_left(model: HearModel, n_frames: int, feature: Tensor) -> str:
     kept, bands = feature.shape[2:]
     if kept == n_frames and bands == model.frontend.n_bands:
         return f"all {n_frames} frames"
-    text = f"reduction {model.reduction:.0%}: {n_frames} frames into {kept}"
+    text = f"reduction {100 * model.reduction:.3g}%: {n_frames} frames into {kept}"
     return text if bands == model.frontend.n_bands else f"{text}, {model.frontend.n_bands} bands into {bands}"
 
 

@@ -128,6 +128,13 @@ def test_command_line_column_per_file_or_file_per_clip(clip, tmp_path):
     assert done.exit_code == 0 and sorted(path.name for path in out.iterdir()) == ["a.diffres.png", "b.diffres.png"]
     done = RUNNER.invoke(app, ["plot", str(clip), str(clip), "-o", str(out), *MN01])
     assert done.exit_code == 2 and "overwrite" in done.output
+    done = RUNNER.invoke(app, ["plot", str(clip), str(clip), *MN01])
+    assert done.exit_code == 2 and "pictures beside them would overwrite" in done.output
+
+
+def test_a_rate_near_1_is_told_as_it_is(model):
+    model.reduction = 0.999
+    assert "reduction 99.9%: " in look(torch.zeros(1, SAMPLE_RATE), model).heading
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,8 @@ def plot(
             suffix = f".{net.config.compressor}.png" if frontend is None else f".{frontend}.{net.config.compressor}.png"
             targets = [(output / file.name if output else file).with_suffix(suffix) for file in files]
             if len(set(targets)) < len(targets):
-                raise fail(f"several of the files have one name: their pictures in {output} would overwrite each other")
+                where = f"in {output}" if output else "beside them"
+                raise fail(f"several of the files have one name: their pictures {where} would overwrite each other")
             paths = [
                 plot_clips([clip], net, target, [file.name])
                 for clip, target, file in zip(clips, targets, files, strict=True)

@@ -62,7 +62,7 @@ class AvgPool(Pool):
     def _average(self, frames: Tensor, k: int) -> Tensor:
         if self.compat is not None:
             return _pydiffres(frames, k, self.compat, "avg")
-        return to_picture(average(to_power(frames, self.in_power), k), self.in_power)
+        return to_picture(average(to_power(frames, self.in_power), k), self.in_power).to(frames.dtype)
 
     def _merge(self, frames: Tensor, k: int) -> tuple[Tensor, Tensor]:
         picture = self._average(frames, k)

@@ -67,7 +67,7 @@ class FewerBands(Fixed):
             return self._identity(x, lengths)
         code, times = self._code(x.shape[1], x), torch.arange(x.shape[1], device=x.device)
         bands = count_bins(self.in_f_dim, rate)
-        merged = to_picture(_merge_bands(to_power(x, self.log_power), bands), self.log_power)
+        merged = to_picture(_merge_bands(to_power(x, self.log_power), bands), self.log_power).to(x.dtype)
         return self._output(x, (merged, merged), _merge_bands(code[None], bands), times, lengths, lengths)
 
 

@@ -14,7 +14,7 @@ from .estimator import importance, make_estimator
 from .guide import guide, unguided
 from .merge import merge_power
 from .position import position_code
-from .power import to_picture, to_power
+from .power import to_picture, to_power, widened
 from .scores import pydiffres_norm, water_filling
 from .warp import Warp, bin_durations
 
@@ -132,24 +132,23 @@ class DiffRes(Compressor):
             return self._identity(x, lengths)
         if self.budget == "block" and x.shape[1] > self.block_frames:
             return self._by_blocks(x, lengths, rate)
-        period = self.block_frames if self.budget == "block" else self.pos_period
-        return self._compress(x, lengths, rate, self._position(x, period))
+        return self._compress(x, lengths, rate, self._position(x, lengths))
 
-    def _position(self, x: Tensor, period: int | None) -> Tensor:
-        """The position code for the frames of `x`, `[1, T, F]`."""
-        n_frames = x.shape[1] if period is None else min(period, x.shape[1])
-        code = self.pos_emb
-        if n_frames > code.shape[1]:
-            if self.learn_pos_emb:  # learned for in_t_dim frames: stretch
-                code = F.interpolate(code.transpose(1, 2), n_frames, mode="linear").transpose(1, 2)
-            else:
-                code = position_code(n_frames, self.in_f_dim, x.device).unsqueeze(0)
-        code = code[:, :n_frames].to(x.dtype)
-        return code if n_frames == x.shape[1] else code[:, torch.arange(x.shape[1], device=x.device) % n_frames]
+    def _position(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The position code for the frames of `x`, `[1, T, F]`, or a row per clip where it depends on their lengths."""
+        period = self.block_frames if self.budget == "block" else self.pos_period
+        longest, code = x.shape[1], self.pos_emb
+        n_frames = longest if period is None else min(period, longest)
+        if self.learn_pos_emb and (longest if period is None else period) > code.shape[1]:
+            # Learned for in_t_dim frames: stretched to a period, or to what each clip has, whatever it is padded to.
+            code = _stretch(code[0], n_frames, lengths if period is None else lengths.new_tensor([period]))
+        elif n_frames > code.shape[1]:
+            code = position_code(n_frames, self.in_f_dim, x.device).unsqueeze(0)
+        code = code[:, :n_frames].to(torch.promote_types(x.dtype, torch.float32))
+        return code if n_frames == longest else code[:, torch.arange(longest, device=x.device) % n_frames]
 
     def _identity(self, x: Tensor, lengths: Tensor) -> CompressionOutput:
-        period = self.block_frames if self.budget == "block" else self.pos_period
-        code = self._position(x, period).expand(len(x), -1, -1)
+        code = self._position(x, lengths).to(x.dtype).expand(len(x), -1, -1)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         times = (torch.arange(x.shape[1], device=x.device) * self.frame_ms).float().expand(len(x), -1)
         return CompressionOutput(
@@ -168,19 +167,21 @@ class DiffRes(Compressor):
         score = normalise(raw, bins, mask)
         cum_score = score.cumsum(1)
         k = int(bins.max())
-        warp = Warp.from_cumsum(cum_score, k, x.dtype)
+        wide = widened(x)
+        warp = Warp.from_cumsum(cum_score, k, wide.dtype)
         weight, centre = warp.mass_and_centre()
         # An empty bin (pydiffres's normalisation can leave some at the end) sits on the last frame.
         centre = torch.where(weight > 0, centre, (lengths - 1).unsqueeze(1).to(centre.dtype))
-        power = to_power(x, self.log_power)
-        energy = power if self.log_power else x.square()
+        power = to_power(wide, self.log_power)
+        energy = power if self.log_power else wide.square()
         guiding = partial(guide, energy, score, mask, rate, batch_minimum=self.compat is not None)
-        if torch.is_grad_enabled() or self.compat or not self.log_power:
-            feature = torch.stack(self._merge(x, power, warp, mask, rate, code), dim=1)
+        if torch.is_grad_enabled() or self.compat or not self.log_power or len(code) > 1:
+            feature = torch.stack(self._merge(wide, power, warp, mask, rate, code), dim=1)
             if blocks > 1:  # rows of a clip behind one another
                 feature = feature.reshape(-1, blocks, *feature.shape[1:]).transpose(1, 2).flatten(2, 3)
         else:
             feature = merge_power(power, code, warp, rate, blocks)
+        feature = feature.to(x.dtype)
         avgpool, maxpool, encoding = feature.unbind(1)
         return CompressionOutput(
             feature, avgpool, maxpool, encoding, score.to(x.dtype).unsqueeze(2), guiding, x,
@@ -216,7 +217,7 @@ class DiffRes(Compressor):
         folded = F.pad(x, (0, 0, 0, n_blocks * size - n_frames)).reshape(batch * n_blocks, size, n_bands)
         start = torch.arange(n_blocks, device=x.device) * size
         valid = (lengths.unsqueeze(1) - start).clamp(0, size)
-        out = self._compress(folded, valid.reshape(-1), rate, self._position(folded, None), n_blocks)
+        out = self._compress(folded, valid.reshape(-1), rate, self._position(folded, lengths), n_blocks)
         bins = out.lengths.reshape(batch, n_blocks)
         total = bins.sum(1)
         k = int(total.max())
@@ -230,3 +231,12 @@ class DiffRes(Compressor):
             feature, avgpool, maxpool, encoding, out.score.reshape(batch, -1, 1)[:, :n_frames], out.guided, x,
             times.reshape(batch, -1)[:, :k], out.durations.reshape(batch, -1)[:, :k], total, cum_score,
         )  # fmt: skip
+
+
+def _stretch(code: Tensor, n_frames: int, lengths: Tensor) -> Tensor:
+    """The first `n_frames` of a code `[T, F]` stretched to `lengths` `[B]` frames, as it is where they are not more."""
+    count = len(code)
+    share = count / lengths.clamp(min=count).unsqueeze(1).double()
+    at = ((torch.arange(n_frames, device=code.device) + 0.5) * share - 0.5).clamp(0, count - 1)
+    left = at.long()
+    return torch.lerp(code[left], code[(left + 1).clamp(max=count - 1)], (at - left).to(code.dtype).unsqueeze(2))

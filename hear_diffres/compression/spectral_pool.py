@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .pool import Pool
-from .power import to_picture, to_power
+from .power import to_picture, to_power, widened
 from .quantise import check_step, entropy_bits, quantise
 from .transforms import dct, hartley, idct
 
@@ -64,8 +64,7 @@ class _TransformPool(Pool):
     def _merge(self, frames: Tensor, k: int) -> tuple[Tensor, Tensor]:
         n, dtype = frames.shape[1], frames.dtype
         # An FFT takes no bfloat16, and float16 on a CPU neither.
-        wide = frames.float() if dtype in (torch.float16, torch.bfloat16) else frames
-        kept = quantise(self._analyse(to_power(wide, self.in_power), k), self.quantise_step)
+        kept = quantise(self._analyse(to_power(widened(frames), self.in_power), k), self.quantise_step)
         # An orthonormal transform of fewer frames is as much larger: a constant stays that constant.
         scale = 1.0 if self.compat is not None else math.sqrt(k / n)
         merged = self._synthesise(kept) * scale
@@ -84,7 +83,9 @@ class _TransformPool(Pool):
         lengths, rate = self._inputs(x, lengths, reduction)
         folded, valid = self._fold(x, lengths)
         bins = self._bins(valid, rate)
-        (kept,) = self._by_length(folded, valid, bins, lambda f, k: (self._analyse(to_power(f, self.in_power), k),))
+        (kept,) = self._by_length(
+            folded, valid, bins, lambda f, k: (self._analyse(to_power(widened(f), self.in_power), k),)
+        )
         # Bins of a clip are contiguous, those it does not have come last.
         kept = kept.reshape(len(x), -1, x.shape[2])
         return entropy_bits(kept, self.quantise_step, bins.reshape(len(x), -1).sum(1))

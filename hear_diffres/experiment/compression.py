@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..checks import check
 from ..compression import COMPRESSORS
 from ..errors import ConfigError
 from ..registry import ModelConfig, build_network
@@ -61,6 +63,9 @@ def variants(
             raise ConfigError(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
     if not reductions and not hops_ms:
         raise ConfigError("neither a reduction nor a hop to compare at")
+    for hop in hops_ms:
+        check("hops", hop, "above 0 ms", 0 < hop < math.inf)
+    check("width", width, "above 0", 0 < width < math.inf)
     found: list[Variant] = []
     notes: list[dict[str, Any]] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -117,16 +118,17 @@ def read_clips(folder: Path, sample_rate: int = 32_000, max_seconds: float | Non
 
 
 def _read(path: Path, sample_rate: int, max_seconds: float | None) -> np.ndarray:
+    if max_seconds is not None and not 1 <= max_seconds * sample_rate < math.inf:
+        raise ConfigError(f"clips cannot be cut to {max_seconds:g} s: at least a sample must be left")
     frames = -1 if max_seconds is None else round(max_seconds * sample_rate)
-    if frames == 0 or frames < -1:
-        raise ConfigError(f"no samples are left of clips cut to {max_seconds:g} s")
     try:
-        samples, rate = soundfile.read(path, frames=frames, dtype="int16")
+        # Not as int16: libsndfile makes the full scale of a file of floats a single step of it.
+        samples, rate = soundfile.read(path, frames=frames, dtype="float32")
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise AudioFileError(f"{path}: cannot be decoded ({error})") from error
-    if rate != sample_rate or samples.ndim != 1 or not len(samples):
-        raise AudioFileError(f"{path}: must be mono, {sample_rate} Hz and not empty")
-    return np.asarray(samples)
+    if rate != sample_rate or samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise AudioFileError(f"{path}: must be mono, {sample_rate} Hz, finite and not empty")
+    return (samples * _FULL_SCALE).round().clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
 @dataclass(frozen=True, eq=False)

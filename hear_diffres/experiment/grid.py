@@ -139,8 +139,9 @@ def _is_done(folder: Path, cell: Cell) -> bool:
         return False
     try:
         found = json.loads(path.read_text())
-        stored, history = found["cell"], found["result"].get("history", [])
-    except (ValueError, KeyError, AttributeError) as error:
+        stored, result, _, _ = (found[part] for part in ("cell", "result", "seconds", "machine"))
+        history = result.get("history", [])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged: remove it, and its cell runs again") from error
     wanted = json.loads(json.dumps(dataclasses.asdict(cell)))
     # What tables and pictures go by is no part of a run: a wider grid shows the same run in more of them.

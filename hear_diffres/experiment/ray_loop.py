@@ -27,7 +27,7 @@ def run_with_ray(cells: Sequence[Cell], run: Run, keep: Keep, loop: Loop) -> Non
     On a cluster, every machine must have the package, and the task directory at the same path.
 
     Raises:
-        ConfigError: ray is missing (the message names the extra), or cells failed.
+        ConfigError: ray is missing (the message names the extra), cells failed, or Ctrl+C stopped them.
     """
     if not has_ray():
         raise ConfigError("Ray is not installed: pip install 'hear-diffres[ray]', or run with --no-ray")
@@ -68,6 +68,8 @@ def run_with_ray(cells: Sequence[Cell], run: Run, keep: Keep, loop: Loop) -> Non
         ).fit()
     if outcome.errors:
         raise ConfigError(f"{len(outcome.errors)} cells failed, the first: {outcome.errors[0]}")
+    if len(done) < len(cells):  # Tune stops at Ctrl+C and says no more of it here
+        raise ConfigError(f"interrupted after {len(done)} of {len(cells)} cells: the same command goes on from there")
 
 
 def _run_config() -> Any:

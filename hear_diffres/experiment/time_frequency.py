@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check
 from ..report.tables import markdown
 from .figures import windows
 from .grid import Cell, Finished, Progress
@@ -43,6 +45,10 @@ def cells(
         window_lr: of the window's deviation, samples.
         unit: windows of unit energy (see `GaussianSpectrogram`).
     """
+    for scale in scales:
+        check("scales", scale, "above 0", 0 < scale < math.inf)
+    check("lr", lr, "0 or more", 0 <= lr < math.inf)
+    check("window_lr", window_lr, "0 or more", 0 <= window_lr < math.inf)
     shared = {"epochs": epochs, "lr": lr, "window_lr": window_lr, "unit": unit, "sizes": _SIZES}
     return [
         Cell(

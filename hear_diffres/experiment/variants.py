@@ -17,7 +17,6 @@ from .fit import Recipe
 
 _MODEL_KEYS = {f.name for f in fields(ModelConfig)} - {"name", "n_classes"}
 _RECIPE_KEYS = {f.name for f in fields(Recipe)}
-_BASE_RATE = 32_000
 _TOP = 15 / 32  # of the sample rate: the upper edge of the highest band at 32 kHz
 
 
@@ -95,30 +94,30 @@ def choose(variants: dict[str, Variant], names: str | None) -> list[Variant]:
 
 
 def at_rate(model: ModelConfig, sample_rate: int) -> ModelConfig:
-    """The same model on audio of another rate than 32 kHz: frames as long and as far apart in milliseconds.
+    """The same model on audio of another rate than its own: frames as long and as far apart in milliseconds.
 
     Raises:
         ConfigError: a window or the hop would not be a whole number of samples.
     """
-    if sample_rate == _BASE_RATE or model.frontend not in FRONTENDS:
+    if sample_rate == model.sample_rate or model.frontend not in FRONTENDS:
         return model
     takes = inspect.signature(FRONTENDS[model.frontend]).parameters
     options: dict[str, Any] = {}
     for name in ("win_length", "n_fft"):
         value = model.frontend_options.get(name, takes[name].default if name in takes else None)
         if isinstance(value, int):
-            options[name] = _scaled(value, sample_rate)
+            options[name] = _scaled(value, model.sample_rate, sample_rate)
     if "f_max" in takes:
         top = model.frontend_options.get("f_max", takes["f_max"].default)
         options["f_max"] = None if top is None else min(float(top), _TOP * sample_rate)
     return dataclasses.replace(
-        model, sample_rate=sample_rate, hop_length=_scaled(model.hop_length, sample_rate),
+        model, sample_rate=sample_rate, hop_length=_scaled(model.hop_length, model.sample_rate, sample_rate),
         frontend_options=model.frontend_options | options,
     )  # fmt: skip
 
 
-def _scaled(samples: int, sample_rate: int) -> int:
-    exact = samples * sample_rate / _BASE_RATE
+def _scaled(samples: int, own_rate: int, sample_rate: int) -> int:
+    exact = samples * sample_rate / own_rate
     if exact != round(exact) or exact < 1:
-        raise ConfigError(f"--rate {sample_rate}: {samples} samples at {_BASE_RATE} Hz are not a whole number of these")
+        raise ConfigError(f"--rate {sample_rate}: {samples} samples at {own_rate} Hz are not a whole number of these")
     return round(exact)

@@ -85,6 +85,16 @@ class BandedMatmul(nn.Module):
 
     def forward(self, power: Tensor) -> Tensor:
         parts = [
-            power[..., start:stop] @ getattr(self, f"group_{index}") for index, (start, stop) in enumerate(self._spans)
+            full_product(power[..., start:stop], getattr(self, f"group_{index}"))
+            for index, (start, stop) in enumerate(self._spans)
         ]
         return torch.cat(parts, dim=-1)
+
+
+def full_product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` in the precision of its factors under autocast too: float16 overflows at the power of a full-scale sine,
+    bfloat16 has three digits of it."""
+    if not torch.is_autocast_enabled(a.device.type):
+        return a @ b
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .logmel import LogMel
 from .logmel import normalise as normalise_logmel
+from .mel import full_product
 
 
 def dct_matrix(n_out: int, n_in: int) -> Tensor:
@@ -79,7 +80,7 @@ class MFCC(LogMel):
     ) -> Tensor:
         """Coefficients `[B, n_mfcc, n_frames]` of whole clips, or of a chunk; arguments as `LogMel.forward`."""
         logmel = super().forward(audio, lengths, n_frames=n_frames, at_start=at_start)
-        return self.dct @ normalise_logmel(logmel)
+        return full_product(self.dct, normalise_logmel(logmel))
 
     def macs_per_frame(self) -> int:
         """The log-mel, and a dense product."""

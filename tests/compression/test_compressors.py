@@ -158,6 +158,19 @@ def test_a_constant_stays_that_constant(word, budget, log_power):
         assert torch.allclose(out.feature[:, :2], torch.tensor(value), atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "word", ["avg_pool", "avgmax_pool", "conv_avg_pool", "fewer_bands", "spectral_pool", "dct_pool"]
+)
+def test_half_precision_is_merged_in_float32(word, dtype):
+    x = picture(1, 250).to(dtype)
+    x[:, :100], x[:, 100:150] = -25, 15
+    out, whole = make(word).eval().to(dtype)(x).feature, make(word).eval()(x.float()).feature
+    assert out.dtype == dtype and torch.allclose(
+        out[:, :2].float(), whole[:, :2], atol=0.13
+    )  # the step of bfloat16 at 25
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_log_power_false_merges_values(word):
     """Linear where frames are merged as they are: doubling the values doubles the picture."""

@@ -169,6 +169,22 @@ def test_learned_position_code_stretches():
     assert model.pos_emb.grad is not None
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(
+    "options", [{}, {"pos_period": 30}, {"budget": "block", "block_frames": 30}], ids=["clip", "period", "block"]
+)
+def test_a_stretched_position_code_knows_no_padding(options, gradients):
+    model = DiffRes(20, 6, 0.5, learn_pos_emb=True, **options).eval()
+    torch.nn.init.normal_(model.pos_emb)
+    x, lengths = log_mel(3, 70, 6), torch.tensor([70, 26, 11])
+    with torch.set_grad_enabled(gradients):
+        for rate in (0.0, 0.5):
+            out = model(x, lengths, reduction=rate)
+            for row, length in enumerate(lengths.tolist()):
+                alone = model(x[row : row + 1, :length], reduction=rate).feature
+                assert torch.allclose(out.feature[row : row + 1, :, : alone.shape[2]], alone, atol=1e-3)
+
+
 def test_config_round_trip():
     model = DiffRes(20, 6, 0.25, budget="block", estimator="paper", block_frames=10)
     assert DiffRes(**model.get_config()).get_config() == model.get_config()
@@ -181,6 +197,19 @@ def test_water_filling_keeps_contrast_and_sum():
     free = (score < 1).all(0)
     ratio = score[:, free] / importance[:, free].double().clamp(min=1e-4)
     assert torch.allclose(ratio.amax(1), ratio.amin(1))
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("log_power", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_merged_in_float32(dtype, log_power, gradients):
+    model = DiffRes(100, 6, 0.5, budget="block", estimator="uniform", log_power=log_power)
+    x = log_mel(2, 1000, 6).to(dtype)
+    x[:, :300], x[:, 300:400] = -25, 15
+    with torch.set_grad_enabled(gradients):
+        out, whole = model(x), model(x.float())
+    assert out.feature.dtype == dtype
+    assert torch.equal(out.feature, whole.feature.to(dtype)) and torch.equal(out.times_ms, whole.times_ms)
 
 
 @pytest.mark.parametrize("budget", ["block", "clip"])

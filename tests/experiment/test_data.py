@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,3 +92,14 @@ def test_faults_are_named(task_dir, tmp_path):
     (copy / "task_metadata.json").write_text(json.dumps(metadata | {"prediction_type": "multilabel"}))
     with pytest.raises(ConfigError, match="needs one label per clip"):
         read_clips(copy, max_seconds=1.0)
+
+
+def test_clips_of_floats_are_heard_as_they_are(tones, tmp_path):
+    folder = tones.task(tmp_path)
+    whole = read_clips(folder)
+    path = sorted(folder.rglob("*.wav"))[0]
+    samples, rate = soundfile.read(path, dtype="float32")
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    read_clips.cache_clear()
+    again = read_clips(folder)
+    assert torch.equal(again.audio, whole.audio) and again.digest == whole.digest

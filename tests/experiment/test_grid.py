@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,10 +101,12 @@ def test_cells_that_diverge_leave_the_others_and_are_named(tmp_path, capsys):
     ]
 
 
-def test_a_damaged_cell_is_named(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "null", "[]", "no seconds"])
+def test_a_damaged_cell_is_named(tmp_path, damage):
     run_grid(cells(1), partial(count, []), tmp_path)
     path = tmp_path / "cells" / "v0-fold00-0.json"
-    path.write_text(path.read_text()[:20])
+    whole = path.read_text()
+    path.write_text({"cut": whole[:20], "no seconds": whole.replace("seconds", "s")}.get(damage, damage))
     with pytest.raises(ConfigError, match=r"v0-fold00-0\.json is damaged"):
         run_grid(cells(1), partial(count, []), tmp_path)
 
@@ -146,6 +149,13 @@ def test_a_cell_that_fails_in_ray_leaves_the_others(tmp_path):
     with pytest.raises(ConfigError, match="1 cells failed"):
         run_grid(grid, partial(count, []), tmp_path, Loop(ray=True))
     assert len(list((tmp_path / "cells").glob("*.json"))) == 3
+
+
+@needs_ray
+def test_a_grid_that_ray_was_stopped_in_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.tune.Tuner.fit", lambda self: SimpleNamespace(errors=[]))
+    with pytest.raises(ConfigError, match=r"interrupted after 0 of 4 cells: the same command"):
+        run_grid(cells(), partial(count, []), tmp_path, Loop(ray=True))
 
 
 @pytest.mark.skipif(has_ray(), reason="ray is installed")

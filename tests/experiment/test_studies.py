@@ -41,6 +41,8 @@ def test_another_sample_rate_keeps_the_milliseconds():
     assert half.frame_ms == 10 and half.sample_rate == 16_000 and at_rate(model, 32_000) is model
     with pytest.raises(ConfigError, match="not a whole number"):
         at_rate(model, 11_025)
+    # A variant may be written for another rate: what it says is in samples of its own.
+    assert at_rate(half, 16_000) is half and at_rate(half, 32_000).hop_length == model.hop_length
 
 
 def run(*arguments, code=0):
@@ -156,7 +158,11 @@ def test_compression_command(task_dir, tmp_path):
     ("options", "why"),
     [
         (["compression", "--reductions", "", "--hops", ""], "neither a reduction nor a hop"),
-        (["compression", "--seconds", 0], "no samples are left"),
+        (["compression", "--seconds", 0], "at least a sample must be left"),
+        (["compression", "--seconds", "inf"], "at least a sample must be left"),
+        (["compression", "--hops", 0], "hops must be above 0 ms"),
+        (["compression", "--hops", "inf"], "hops must be above 0 ms"),
+        (["compression", "--width", 0], "width must be above 0"),
         (["digits", "--windows", ""], "--windows: none given"),
         (["esc", "--set", "batch=0"], "batch must be 1 or more"),
         (["esc", "--folds", "fold00, fold09"], "no fold 'fold09'"),
@@ -164,6 +170,14 @@ def test_compression_command(task_dir, tmp_path):
 )
 def test_what_makes_no_study_is_said(task_dir, tmp_path, options, why):
     assert why in run(*options, "--task", task_dir, "-o", tmp_path / "out", "--no-ray", code=2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scales": [0.0]}, {"scales": [float("nan")]}, {"lr": -1.0}, {"window_lr": float("inf")}]
+)
+def test_what_makes_no_pulses_is_said_before_they_are_learned(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        time_frequency.cells(**wrong)
 
 
 def test_lists_may_have_spaces(task_dir, tmp_path):

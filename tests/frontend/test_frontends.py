@@ -125,6 +125,15 @@ def test_finite_for_any_finite_input(name, value):
             assert torch.isfinite(audio.grad).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_changes_nothing(name, dtype):
+    sine = torch.sin(torch.arange(3200) * torch.pi / 2)[None]
+    whole = front(name)(sine)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(front(name)(sine), whole)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_values_of_ordinary_audio_suit_a_network(name):
     audio = torch.randn(1, 32_000) * torch.tensor([1.0, 0.01, 0.1, 0.001]).repeat_interleave(8000)
