@@ -157,7 +157,7 @@ class Loop:
             batches: each with `step` and `mel`.
             losses_of: the sum to descend, and what to log beside it.
             max_seconds: stop after this long, with a checkpoint.
-            on_save: called at every checkpoint.
+            on_save: called before every checkpoint.
             on_step: called after every step, with its clips.
         """
         if self.finished:
@@ -178,9 +178,9 @@ class Loop:
                 stop = self.finished or (max_seconds is not None and elapsed > max_seconds)
                 log.add(self.step, self.clips, elapsed, lr, {"total": total, **parts}, flush=stop)
                 if stop or time.monotonic() - saved_at > SAVE_EVERY_S:
-                    self.save()
-                    if on_save is not None:
+                    if on_save is not None:  # first: a run that is finished is not begun again for it
                         on_save()
+                    self.save()
                     saved_at = time.monotonic()
                 if stop:
                     break

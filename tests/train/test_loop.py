@@ -1,0 +1,38 @@
+"""The loop of training: what is there whenever it is killed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hear_diffres.train.loop import Loop
+
+
+def make_loop(run, clips=4, plan=None):
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    return Loop(
+        run, "stage", network, nn.Identity(), clips=clips, lr=1e-2, schedule=lambda _: 1.0, weight_decay=0.0, ema=0.9,
+        clip_norm=None, device=torch.device("cpu"), plan=plan,
+    )  # fmt: skip
+
+
+def go_on(loop, on_save=None):
+    def losses(batch):
+        total = loop.network(batch["mel"]).square().mean()
+        return total, {"error": total}
+
+    batches = ({"step": step, "mel": torch.full((2, 3), 1.0 + step)} for step in range(loop.step, 100))
+    return loop.train(batches, losses, on_save=on_save)
+
+
+def test_a_run_killed_as_its_last_weights_are_written_writes_them_next_time(tmp_path):
+    def killed():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on(make_loop(tmp_path), killed)
+    written = []
+    loop = make_loop(tmp_path)
+    assert go_on(loop, lambda: written.append(loop.clips)) and written == [4]
