@@ -27,7 +27,7 @@ from .blockwise import Blockwise
 from .corpus import fingerprint
 from .elastic import Elastic
 from .extra import check_annotations, label_counts
-from .loop import Loop, ramp
+from .loop import Loop, ramp, read_checkpoint
 from .picture import draw_logs
 from .recipe import Recipe, find_variant
 from .stream import Source
@@ -186,7 +186,7 @@ def _blockwise(
 def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> None:
     """The backbone of another run's finished first stage, as a checkpoint of this run."""
     try:
-        saved = torch.load(folder / "blockwise.pt", map_location=loop.device, weights_only=True)
+        saved = read_checkpoint(folder / "blockwise.pt")
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: no first stage there (blockwise.pt)") from error
     if saved["clips"] < loop.total:

@@ -114,7 +114,7 @@ class Loop:
         return self.clips >= self.total
 
     def _resume(self) -> None:
-        saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        saved = read_checkpoint(self.checkpoint)
         begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
         other = sorted(name for name in begun.keys() & self.plan.keys() if begun[name] != self.plan[name])
         if other:
@@ -129,7 +129,8 @@ class Loop:
                 f"({str(error).splitlines()[-1].strip()[:200]})"
             ) from error
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.average.state, self.average.updates = saved["average"], saved["updates"]
+        self.average.state = {name: value.to(self.device) for name, value in saved["average"].items()}
+        self.average.updates = saved["updates"]
         self.step, self.clips, self.origin = saved["step"], saved["clips"], saved.get("origin", "")
 
     def save(self) -> None:
@@ -194,6 +195,25 @@ class Loop:
         if torch.isfinite(norm):
             self.optimiser.step()
             self.average.update(self.network)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `Loop.save` wrote, on the CPU: AdamW wants its counts there, and moves the rest to where its parameters are.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WeightsError: a damaged file, or another one.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises whatever its unpickler meets
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from error
+    if not isinstance(saved, dict) or not {"network", "optimiser", "clips"} <= saved.keys():
+        raise WeightsError(f"{path}: not a checkpoint of training")
+    return saved
 
 
 class _Log:

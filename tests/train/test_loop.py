@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hear_diffres.errors import WeightsError
 from hear_diffres.train.loop import Loop
 
 
@@ -36,3 +37,29 @@ def test_a_run_killed_as_its_last_weights_are_written_writes_them_next_time(tmp_
     written = []
     loop = make_loop(tmp_path)
     assert go_on(loop, lambda: written.append(loop.clips)) and written == [4]
+
+
+def test_damaged_checkpoints_are_named(tmp_path):
+    assert go_on(make_loop(tmp_path))
+    path = tmp_path / "stage.pt"
+    whole = path.read_bytes()
+    for content in (b"", b"x", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"stage\.pt: not a readable checkpoint"):
+            make_loop(tmp_path)
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="not a checkpoint of training"):
+        make_loop(tmp_path)
+
+
+def test_a_run_goes_on_on_another_device(tmp_path, monkeypatch):
+    go_on(make_loop(tmp_path))
+    network = nn.Linear(3, 2, device="meta")
+    monkeypatch.setattr(network, "load_state_dict", lambda state: None)  # nothing can be copied on to this device
+    loop = Loop(
+        tmp_path, "stage", network, nn.Identity(), clips=8, lr=1e-2, schedule=lambda _: 1.0, weight_decay=0.0, ema=0.9,
+        clip_norm=None, device=torch.device("meta"),
+    )  # fmt: skip
+    assert {value.device.type for value in loop.average.state.values()} == {"meta"}
+    for state in loop.optimiser.state.values():  # AdamW reads its counts one by one: a wait each, on a GPU
+        assert state["step"].device.type == "cpu" and state["exp_avg"].device.type == "meta"
