@@ -230,9 +230,10 @@ class _Log:
         head, rows = lines[:1], [line for line in lines[1:] if line.endswith("\n")]
         kept = [line for line in rows if int(line.partition(",")[0]) <= self.step]
         self.new = not kept
-        if lines and [*head, *kept] != lines:  # killed after its last checkpoint
+        wanted = [*head, *kept] if kept else []  # without rows, the head comes with the first one
+        if lines != wanted:  # killed after its last checkpoint, or a full disk
             part = self.path.with_suffix(".csv.part")
-            part.write_text("".join([*head, *kept] if kept else []))
+            part.write_text("".join(wanted))
             os.replace(part, self.path)
         self.file = self.path.open("a", newline="")
         self.writer = csv.writer(self.file)

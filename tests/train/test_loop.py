@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hear_diffres.errors import WeightsError
-from hear_diffres.train.loop import Loop
+from hear_diffres.train.loop import Loop, _Log, read_log
 
 
 def make_loop(run, clips=4, plan=None):
@@ -63,3 +63,12 @@ def test_a_run_goes_on_on_another_device(tmp_path, monkeypatch):
     assert {value.device.type for value in loop.average.state.values()} == {"meta"}
     for state in loop.optimiser.state.values():  # AdamW reads its counts one by one: a wait each, on a GPU
         assert state["step"].device.type == "cpu" and state["exp_avg"].device.type == "meta"
+
+
+@pytest.mark.parametrize("left", ["step,clips,seconds,lr,total\n", "step,cl"])
+def test_a_log_of_which_only_the_head_was_written_has_one_head(tmp_path, left):
+    path = tmp_path / "a.csv"
+    path.write_text(left)
+    with _Log(path, 0) as log:
+        log.add(1, 10, 1.0, 0.1, {"total": torch.tensor(1.0)}, flush=True)
+    assert [row["step"] for row in read_log(path)] == [1]
