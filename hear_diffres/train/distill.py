@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict
@@ -129,8 +128,8 @@ def distill(
         save_weights(weights, loop.average.state, record)
 
     def snapshot(clips: int) -> None:
-        due = math.ceil(recipe.clips / snapshots)
-        if clips == 0 or loop.clips // due > (loop.clips - clips) // due:
+        now, before = (seen * snapshots // recipe.clips for seen in (loop.clips, loop.clips - clips))
+        if clips == 0 or now > before:
             (run / "snapshots").mkdir(exist_ok=True)
             save_weights(run / "snapshots" / f"{config.name}-{loop.clips:08d}.safetensors", loop.average.state, {})
 

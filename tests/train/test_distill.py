@@ -1,0 +1,44 @@
+"""Runs of distillation: what they keep, what they refuse to go on with, and what their records say."""
+
+from __future__ import annotations
+
+
+import pytest
+import soundfile
+
+from hear_diffres.samples import RATE, make
+from hear_diffres.train.corpus import build_shards
+from hear_diffres.train.distill import distill
+from hear_diffres.train.recipe import Recipe
+from hear_diffres.train.stream import Source
+
+from .fakes import register
+
+PLAN = {"batch_seconds": 1.0, "crop_seconds": (0.5,), "warmup_clips": 0}  # two clips a step
+TINY = Recipe("tiny.toml", clips=8, blockwise_clips=0, norms="shared", **PLAN)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "audio" / "one").mkdir(parents=True)
+    soundfile.write(folder / "audio" / "one" / "bird.wav", make("bird", 1, 1.0), RATE)
+    assert not list(build_shards(folder / "audio", folder / "cache"))
+    return folder / "cache"
+
+
+@pytest.fixture
+def source(cache, published_file, monkeypatch, tmp_path):
+    """What to train from; drawing the picture takes longer than these runs."""
+    register(monkeypatch)
+    monkeypatch.setattr("hear_diffres.train.distill.draw_logs", lambda run: None)
+    (tmp_path / "tiny.toml").write_text('name = "mine"\nbackbone = "tiny"\n')
+    monkeypatch.chdir(tmp_path)
+    return Source(str(cache), str(published_file), "mn01", workers=0)
+
+
+@pytest.mark.parametrize(("snapshots", "kept"), [(1, [0, 8]), (3, [0, 4, 6, 8])])
+def test_the_last_snapshot_is_the_end(source, tmp_path, snapshots, kept):
+    distill(TINY, source, tmp_path / "run", snapshots=snapshots)
+    found = sorted(path.name for path in (tmp_path / "run" / "snapshots").glob("*.safetensors"))
+    assert found == [f"mine-{clips:08d}.safetensors" for clips in kept]
