@@ -144,6 +144,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
         ConfigError: no such folder, or no audio file below it.
     """
     from ..audio import audio_below, read_audio, shown  # late: the training loop itself needs no decoder
+    from .annotate import TOOLS
     from .gather import selection
 
     audio, cache = Path(audio), Path(cache)
@@ -166,6 +167,8 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
             if new and "bad" in meta:
                 yield shown(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
             continue
+        for made_of_it in ("mel", *TOOLS):  # of a shard that was decoded before, and is anew
+            (cache / f"{name}.{made_of_it}.npy").unlink(missing_ok=True)
         clips, bad, start = [], [], 0
         samples_file = cache / f"{name}.samples.part"
         with samples_file.open("wb") as out:  # not in memory: a folder may hold days
