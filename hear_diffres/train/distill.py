@@ -111,7 +111,7 @@ def distill(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=recipe.weight_decay, ema=recipe.ema, clip_norm=5.0, device=where,
-        apart=apart, plan=recipe.plan(),
+        apart=apart, plan={**recipe.plan(), **source.plan()},
     )  # fmt: skip
     weights, corpus = run / f"{config.name}.safetensors", fingerprint(source.cache)
 
@@ -158,7 +158,7 @@ def _blockwise(
             ramp, total=recipe.blockwise_clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
-        plan=recipe.plan(first_stage=True),
+        plan={**recipe.plan(first_stage=True), **source.plan()},
     )  # fmt: skip
     seed = 2 * recipe.seed
     free_clips = recipe.blockwise_free_share * recipe.blockwise_clips

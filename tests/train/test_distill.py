@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 import soundfile
+import torch
 
+from hear_diffres.errors import WeightsError
 from hear_diffres.samples import RATE, make
+from hear_diffres.train.adapt import adapt, recipe_for
 from hear_diffres.train.corpus import build_shards
 from hear_diffres.train.distill import distill
 from hear_diffres.train.recipe import Recipe
@@ -41,3 +47,25 @@ def test_the_last_snapshot_is_the_end(source, tmp_path, snapshots, kept):
     distill(TINY, source, tmp_path / "run", snapshots=snapshots)
     found = sorted(path.name for path in (tmp_path / "run" / "snapshots").glob("*.safetensors"))
     assert found == [f"mine-{clips:08d}.safetensors" for clips in kept]
+
+
+def test_a_run_of_another_teacher_or_corpus_is_not_gone_on_with(source, tmp_path):
+    recipe = replace(TINY, clips=2)
+    own = replace(recipe_for("mn01", (0.5,), 2, procedural_only=False), **PLAN)
+    distill(recipe, source, tmp_path / "run")
+    adapt(own, source, tmp_path / "adapter")
+    teacher = tmp_path / "other.pt"
+    state = torch.load(source.teacher, weights_only=True)
+    torch.save({name: value * 1.01 if value.is_floating_point() else value for name, value in state.items()}, teacher)
+    with pytest.raises(WeightsError, match=r"elastic\.pt: begun with teacher_sha256"):
+        distill(replace(recipe, clips=4), replace(source, teacher=str(teacher)), tmp_path / "run")
+    (tmp_path / "audio" / "two").mkdir(parents=True)
+    soundfile.write(tmp_path / "audio" / "two" / "rain.wav", make("rain", 1, 1.0), RATE)
+    assert not list(build_shards(tmp_path / "audio", tmp_path / "cache"))
+    corpus = replace(source, cache=str(tmp_path / "cache"))
+    with pytest.raises(WeightsError, match=r"elastic\.pt: begun with corpus"):
+        distill(replace(recipe, clips=4), corpus, tmp_path / "run")
+    with pytest.raises(WeightsError, match=r"adapt\.pt: begun with corpus"):
+        adapt(replace(own, clips=4), corpus, tmp_path / "adapter")
+    path = distill(replace(recipe, clips=4), source, tmp_path / "run")
+    assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 4
