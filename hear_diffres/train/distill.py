@@ -26,7 +26,7 @@ from .blockwise import Blockwise
 from .corpus import fingerprint
 from .elastic import Elastic
 from .extra import check_annotations, label_counts
-from .loop import Loop, ramp, read_checkpoint
+from .loop import Loop, differences, ramp, read_checkpoint
 from .picture import draw_logs
 from .recipe import Recipe, find_variant
 from .stream import Source
@@ -190,6 +190,10 @@ def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> 
         raise ConfigError(f"{folder}: no first stage there (blockwise.pt)") from error
     if saved["clips"] < loop.total:
         raise ConfigError(f"{folder}: its first stage has {saved['clips']} clips, the recipe wants {loop.total}")
+    # Of another seed it is as good.
+    changes = differences(saved, {name: value for name, value in loop.plan.items() if name not in ("model", "seed")})
+    if changes:
+        raise ConfigError(f"{folder}: its first stage was trained with {changes}")
     start = "backbone."
     try:
         for state in (saved["network"], saved["average"]):

@@ -115,10 +115,8 @@ class Loop:
 
     def _resume(self) -> None:
         saved = read_checkpoint(self.checkpoint)
-        begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
-        other = sorted(name for name in begun.keys() & self.plan.keys() if begun[name] != self.plan[name])
-        if other:
-            changes = ", ".join(f"{name} {begun[name]!r}, now {self.plan[name]!r}" for name in other)
+        changes = differences(saved, self.plan)
+        if changes:
             raise WeightsError(f"{self.checkpoint}: begun with {changes}; give a fresh folder, or go on with the same")
         try:
             self.network.load_state_dict(saved["network"])
@@ -214,6 +212,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(saved, dict) or not {"network", "optimiser", "clips"} <= saved.keys():
         raise WeightsError(f"{path}: not a checkpoint of training")
     return saved
+
+
+def differences(saved: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """What a checkpoint was begun with that is otherwise now; empty where nothing is."""
+    begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
+    other = sorted(name for name in begun.keys() & plan.keys() if begun[name] != plan[name])
+    return ", ".join(f"{name} {begun[name]!r}, now {plan[name]!r}" for name in other)
 
 
 class _Log:

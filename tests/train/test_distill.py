@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from hear_diffres.errors import WeightsError
+from hear_diffres.errors import ConfigError, WeightsError
 from hear_diffres.samples import RATE, make
 from hear_diffres.train.adapt import adapt, recipe_for
 from hear_diffres.train.corpus import build_shards
@@ -69,3 +69,17 @@ def test_a_run_of_another_teacher_or_corpus_is_not_gone_on_with(source, tmp_path
         adapt(replace(own, clips=4), corpus, tmp_path / "adapter")
     path = distill(replace(recipe, clips=4), source, tmp_path / "run")
     assert json.loads(path.with_suffix(".json").read_text())["clips_seen"] == 4
+
+
+def test_a_first_stage_of_other_targets_is_not_taken_over(source, tmp_path):
+    loss = {"logits": 20.0, "maps": 1.0, "spread": 1.0}
+    recipe = Recipe("mn02", clips=2, blockwise_clips=2, loss=loss, spread=("deviation",), **PLAN)
+    run, other = tmp_path / "run", tmp_path / "other"
+    distill(recipe, source, run)
+    for changes, words in (
+        ({"spread": ("motion",)}, r"spread \['deviation'\], now \['motion'\]"),
+        ({"ema": 0.9}, "ema"),
+    ):
+        with pytest.raises(ConfigError, match=f"run: its first stage was trained with {words}"):
+            distill(replace(recipe, **changes), source, other, first_stage=run)
+    assert distill(replace(recipe, seed=1), source, other, first_stage=run)
