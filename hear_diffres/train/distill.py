@@ -17,7 +17,7 @@ from torch import Tensor
 from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
 from ..cpu import prepare_cpu
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
 from ..network import Network
 from ..registry import build_network, get_config, list_models
 from ..weights import save_weights
@@ -65,6 +65,8 @@ def distill(
     Raises:
         ConfigError: no such variant, the recipe asks for what it cannot be taught, or `first_stage` is not what the
             recipe's would be.
+        WeightsError: `run` is of another recipe, teacher or corpus, or its second stage has begun and the recipe now
+            wants more clips of the first.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -83,14 +85,14 @@ def distill(
     waveforms = not hears_logmel(network.frontend)
     spread = recipe.spread if recipe.loss.get("spread") else ()
     first = Blockwise(network, teacher, spread).to(where).train() if recipe.blockwise_clips else None
-    origin = ""
+    origin, first_clips = "", 0
     if first_stage is not None and first is None:
         raise ConfigError("--first-stage: the recipe has no first stage (blockwise_clips = 0)")
     if first is not None:
         blockwise = _blockwise(recipe, source, run, network, first, max_seconds, first_stage)
         if not blockwise.finished:
             return None
-        origin = blockwise.origin
+        origin, first_clips = blockwise.origin, blockwise.clips
     if recipe.norms == "per_rate":
         network.split_rates(recipe.reductions)
         network.to(where)
@@ -118,7 +120,7 @@ def distill(
     def save() -> None:
         record: dict[str, Any] = {
             "model": config.name, "recipe": {**asdict(recipe), "model": Path(recipe.model).name},
-            "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": recipe.blockwise_clips,
+            "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": first_clips,
             "teacher": Path(source.teacher).name, "corpus": corpus,
         }  # fmt: skip
         if origin:
@@ -160,6 +162,11 @@ def _blockwise(
         weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
         plan={**recipe.plan(first_stage=True), **source.plan()},
     )  # fmt: skip
+    if not loop.finished and (run / "elastic.pt").exists():
+        raise WeightsError(
+            f"{run}: its second stage began after {loop.clips} clips of the first, the recipe wants "
+            f"{recipe.blockwise_clips}; to go on with the first, give a fresh folder with a copy of blockwise.pt"
+        )
     seed = 2 * recipe.seed
     free_clips = recipe.blockwise_free_share * recipe.blockwise_clips
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -83,3 +84,17 @@ def test_a_first_stage_of_other_targets_is_not_taken_over(source, tmp_path):
         with pytest.raises(ConfigError, match=f"run: its first stage was trained with {words}"):
             distill(replace(recipe, **changes), source, other, first_stage=run)
     assert distill(replace(recipe, seed=1), source, other, first_stage=run)
+
+
+def test_the_first_stage_is_not_gone_on_with_behind_the_second(source, tmp_path):
+    recipe = Recipe("mn01", clips=2, blockwise_clips=3, **PLAN)
+    path = distill(recipe, source, tmp_path / "run")
+    assert json.loads(path.with_suffix(".json").read_text())["blockwise_clips_seen"] == 4  # as many as were seen
+    with pytest.raises(WeightsError, match="second stage began after 4 clips of the first, the recipe wants 6"):
+        distill(replace(recipe, blockwise_clips=6), source, tmp_path / "run")
+    (tmp_path / "fresh").mkdir()
+    shutil.copy(tmp_path / "run" / "blockwise.pt", tmp_path / "fresh")
+    path = distill(replace(recipe, blockwise_clips=6), source, tmp_path / "fresh")
+    assert json.loads(path.with_suffix(".json").read_text())["blockwise_clips_seen"] == 6
+    path = distill(replace(recipe, blockwise_clips=2), source, tmp_path / "other", first_stage=tmp_path / "fresh")
+    assert json.loads(path.with_suffix(".json").read_text())["blockwise_clips_seen"] == 6
