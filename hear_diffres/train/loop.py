@@ -132,14 +132,23 @@ class Loop:
         self.step, self.clips, self.origin = saved["step"], saved["clips"], saved.get("origin", "")
 
     def save(self) -> None:
-        """Write the checkpoint, atomically."""
+        """Write the checkpoint, atomically.
+
+        Raises:
+            WeightsError: it cannot be written; the one before stays.
+        """
         part = self.checkpoint.with_suffix(".part")
         state = {
             "network": self.network.state_dict(), "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(), "average": self.average.state, "updates": self.average.updates,
             "step": self.step, "clips": self.clips, "origin": self.origin, "plan": json.dumps(self.plan),
         }  # fmt: skip
-        torch.save(state, part)
+        try:
+            torch.save(state, part)
+        except (OSError, RuntimeError) as error:  # of a full disk torch knows that a position is unexpected
+            part.unlink(missing_ok=True)
+            reason = str(error.__context__ or error).splitlines()[0]
+            raise WeightsError(f"{self.checkpoint}: cannot be written, is the disk full? ({reason})") from error
         os.replace(part, self.checkpoint)
 
     def train(

@@ -72,3 +72,13 @@ def test_a_log_of_which_only_the_head_was_written_has_one_head(tmp_path, left):
     with _Log(path, 0) as log:
         log.add(1, 10, 1.0, 0.1, {"total": torch.tensor(1.0)}, flush=True)
     assert [row["step"] for row in read_log(path)] == [1]
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(tmp_path):
+    loop = make_loop(tmp_path)
+    go_on(loop)
+    before = (tmp_path / "stage.pt").read_bytes()
+    (tmp_path / "stage.part").symlink_to("/dev/full")
+    with pytest.raises(WeightsError, match=r"stage\.pt: cannot be written, is the disk full\?"):
+        loop.save()
+    assert (tmp_path / "stage.pt").read_bytes() == before and not (tmp_path / "stage.part").is_symlink()
