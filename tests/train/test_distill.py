@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 import soundfile
 import torch
+from typer.testing import CliRunner
 
+from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError, WeightsError
 from hear_diffres.samples import RATE, make
 from hear_diffres.train.adapt import adapt, recipe_for
@@ -98,3 +100,19 @@ def test_the_first_stage_is_not_gone_on_with_behind_the_second(source, tmp_path)
     assert json.loads(path.with_suffix(".json").read_text())["blockwise_clips_seen"] == 6
     path = distill(replace(recipe, blockwise_clips=2), source, tmp_path / "other", first_stage=tmp_path / "fresh")
     assert json.loads(path.with_suffix(".json").read_text())["blockwise_clips_seen"] == 6
+
+
+def test_what_cannot_be_is_said_before_audio_is_decoded(source, tmp_path):
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "rain.wav", make("rain", 1, 0.5), RATE)
+    (tmp_path / "file").touch()
+    for model, teacher, run, words in (
+        ("tiny.toml", "none.pt", "run", "no such file"),
+        ("none", source.teacher, "run", "model"),
+        ("tiny.toml", source.teacher, "file", "exists"),
+    ):
+        (tmp_path / "recipe.toml").write_text(f'model = "{model}"\n')
+        arguments = ["train", "recipe.toml", "--teacher", teacher, "--run", run, "--cache", "new", "--audio", "audio"]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2 and "error:" in done.output and words in done.output
+        assert not (tmp_path / "new").exists()
