@@ -60,6 +60,8 @@ def gather(
 ) -> Iterator[tuple[str, int]]:
     """Link (or copy) what the corpus takes of each repository into `out`, a folder per shard.
 
+    What earlier rules took of it, and these do not, is taken out of `out` again.
+
     Yields every shard with the number of its files, -1 where the repository is not there.
 
     Args:
@@ -80,6 +82,9 @@ def gather(
             yield shard, -1
             continue
         names = chosen(folder, rules[shard])
+        others = {path.relative_to(folder).as_posix() for path in audio_below(folder)}.difference(names)
+        for name in others:  # gathered by earlier rules, perhaps
+            (out / shard / name).unlink(missing_ok=True)
         for name in names:
             target = out / shard / name
             target.parent.mkdir(parents=True, exist_ok=True)
