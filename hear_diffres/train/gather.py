@@ -70,10 +70,12 @@ def gather(
         rules: default: `selection()`.
 
     Raises:
-        ConfigError: none of the repositories is there, or one lacks the table that its rule names.
+        ConfigError: `out` is `checkouts`, no repository is there, or one lacks the table that its rule names.
     """
     checkouts, out = Path(checkouts), Path(out)
     rules = selection() if rules is None else rules
+    if out.resolve() == checkouts.resolve():  # what is replaced there would be the repositories' own files
+        raise ConfigError(f"{out}: must be another folder than that of the checkouts")
     places = {shard: _place(checkouts, repository_of(shard)) for shard in rules}
     if not any(places.values()):
         raise ConfigError(f"{checkouts}: no checkout OWNER+NAME or OWNER/NAME of any repository of the corpus here")

@@ -54,6 +54,9 @@ def test_what_the_rules_take_no_longer_goes(checkouts, tmp_path):
 
 
 def test_refusals(checkouts, tmp_path):
+    with pytest.raises(ConfigError, match="another folder"):
+        list(gather(checkouts, checkouts, RULES))
+    assert (checkouts / "a+one" / "sounds" / "cat.wav").is_file()
     with pytest.raises(ConfigError, match="no checkout"):
         list(gather(tmp_path / "empty", tmp_path / "out", RULES))
     with pytest.raises(ConfigError, match=r"train\.csv"):
