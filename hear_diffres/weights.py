@@ -39,7 +39,11 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write `state` as fp16 safetensors and `card` (with the file's sha256 added) as JSON beside it, atomically."""
+    """Write `state` as fp16 safetensors and `card` (with the file's sha256 added) as JSON beside it, atomically.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
     path = Path(path)
     half = {
         name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu()
@@ -47,7 +51,11 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[st
         if not name.endswith("num_batches_tracked")
     }
     part = path.with_suffix(".part")
-    save_file(half, part)
+    try:
+        save_file(half, part)
+    except (SafetensorError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({error})") from error
     part.chmod(0o644)  # safetensors would have nobody else read it
     digest = sha256(part)
     os.replace(part, path)

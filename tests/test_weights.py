@@ -113,3 +113,8 @@ def test_what_ships_loads_and_matches_its_card(name):
 
 def test_there_is_a_trained_tier():
     assert shipped("mn04") is not None
+
+
+def test_weights_that_cannot_be_written_are_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"a\.safetensors: cannot be written"):
+        save_weights(tmp_path / "none" / "a.safetensors", {"x": torch.zeros(1)}, {})

@@ -33,7 +33,7 @@ def gather(
                 missing.append(shard)
             else:
                 typer.echo(f"{shard}: {count} files")
-    except HearDiffResError as error:
+    except (HearDiffResError, OSError) as error:
         raise fail(error) from error
     if missing:
         typer.echo(f"not there: {', '.join(missing)}", err=True)
@@ -61,19 +61,21 @@ def train(
     from ..published import published_tier
     from ..train.corpus import build_shards
     from ..train.distill import distill
-    from ..train.recipe import Recipe
+    from ..train.recipe import Recipe, find_variant
     from ..train.stream import Source
 
     check_device(device)
     bad = 0
     try:
-        plan = Recipe.load(recipe)
+        plan, tier = Recipe.load(recipe), published_tier(teacher)
+        find_variant(plan.model)
+        run.mkdir(parents=True, exist_ok=True)  # whatever cannot be is said before hours of audio are decoded
         if audio is not None:
             bad = _tell(build_shards(audio, cache))
         seconds = None if max_minutes is None else max_minutes * 60
-        source = Source(str(cache), str(teacher), published_tier(teacher), workers, device)
+        source = Source(str(cache), str(teacher), tier, workers, device)
         path = distill(plan, source, run, max_seconds=seconds, snapshots=snapshots, first_stage=first_stage)
-    except HearDiffResError as error:
+    except (HearDiffResError, OSError) as error:
         raise fail(error) from error
     typer.echo(str(path) if path else f"{run}: stopped in the first stage; the same command goes on")
     _end(bad)
@@ -189,7 +191,7 @@ def annotate(
     try:
         for name, hours in run(cache, tool, max_hours):
             typer.echo(f"{name}: {hours:.2f} h")
-    except HearDiffResError as error:
+    except (HearDiffResError, OSError) as error:
         raise fail(error) from error
 
 
@@ -227,10 +229,11 @@ def adapt(
         if not rates or rates[0] < 0 or rates[-1] >= 1:
             raise ValueError(f"--reduction must be rates above 0 and below 1, got {reduction!r}")
         folder, target = run or file.with_suffix(".adapt"), output or file.with_suffix(SUFFIX)
-        if (
-            target.parent.resolve() != folder.resolve() and not target.parent.is_dir()
-        ):  # said before training, not after
+        if target.suffix != ".safetensors":  # said before training, not after
+            raise ValueError(f"--output must be a file NAME.safetensors, got {target}")
+        if target.parent.resolve() != folder.resolve() and not target.parent.is_dir():
             raise ValueError(f"{target.parent}: no such folder")
+        folder.mkdir(parents=True, exist_ok=True)
         if audio is not None:
             cache = cache or folder / "cache"
             bad = _tell(build_shards(audio, cache))
@@ -241,7 +244,7 @@ def adapt(
         if made.resolve() != target.resolve():  # the run may be where the adapter is to lie
             for suffix in (".safetensors", ".json"):
                 shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
-    except (HearDiffResError, ValueError) as error:
+    except (HearDiffResError, OSError, ValueError) as error:
         raise fail(error) from error
     typer.echo(str(target))
     _end(bad)

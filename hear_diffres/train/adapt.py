@@ -62,16 +62,16 @@ def adapt(
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(is_ours(name))
     losses = Elastic(network, MobileNet(config.width_mult), recipe, aligned=True).to(where).train()
-    base = sha256(source.teacher)
+    base, corpus = sha256(source.teacher), fingerprint(source.cache)
     loop = Loop(
         run, "adapt", network, losses, clips=recipe.clips, lr=recipe.lr,
         schedule=functools.partial(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=0.0, ema=recipe.ema, clip_norm=5.0, device=where,
-        plan={**recipe.plan(), "rank": rank, "base_sha256": base},
+        plan={**recipe.plan(), "rank": rank, "base_sha256": base, "corpus": corpus},
     )  # fmt: skip
-    path, corpus = run / Path(source.teacher).with_suffix(SUFFIX).name, fingerprint(source.cache)
+    path = run / Path(source.teacher).with_suffix(SUFFIX).name
 
     def save() -> None:
         record: dict[str, Any] = {

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -54,13 +55,6 @@ class Shard:
         return float(self.counts.sum()) / 360_000
 
 
-def _save_atomically(path: Path, array: np.ndarray) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, path)
-
-
 def clip_frames(lengths: np.ndarray, hop: int) -> np.ndarray:
     """Frames of clips of these many samples."""
     return 1 + (np.maximum(lengths, 1) - 1) // hop
@@ -72,18 +66,18 @@ def make_mel(folder: Path, name: str, device: torch.device | None = None) -> Non
     clips = json.loads((folder / f"{name}.json").read_text())["clips"]
     front = LogMel().to(device)
     counts = clip_frames(np.array([c[1] for c in clips]), front.hop_length)
-    out = np.empty((int(counts.sum()), front.n_mels), np.float16)
-    row = 0
-    with torch.inference_mode():
+    target = folder / f"{name}.mel.npy"
+    part = target.with_name(target.name + ".part")
+    with torch.inference_mode(), part.open("wb") as out:  # not in memory: a folder may hold days
+        _write_header(out, "<f2", (int(counts.sum()), front.n_mels))
         for (start, length, *_), count in zip(clips, counts, strict=True):
             for first in range(0, int(count), _CHUNK):
                 last = min(int(count), first + _CHUNK)
                 a, b = front.chunk_samples(first, last)
                 samples = np.asarray(audio[start + a : start + min(b, length)], np.float32) / 32768
                 mel = front(torch.from_numpy(samples)[None].to(device), n_frames=last - first, at_start=first == 0)
-                out[row + first : row + last] = mel[0].T.half().cpu().numpy()
-            row += int(count)
-    _save_atomically(folder / f"{name}.mel.npy", out)
+                out.write(mel[0].T.half().cpu().numpy().astype("<f2").tobytes())
+    os.replace(part, target)
 
 
 def load_corpus(folder: str | Path, device: torch.device | None = None) -> list[Shard]:
@@ -143,7 +137,8 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
     Raises:
         ConfigError: no such folder, or no audio file below it.
     """
-    from ..audio import audio_below, read_audio, shown  # late: the training loop itself needs no decoder
+    from ..audio import audio_below, read_start, shown  # late: the training loop itself needs no decoder
+    from .annotate import TOOLS
     from .gather import selection
 
     audio, cache = Path(audio), Path(cache)
@@ -166,13 +161,15 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
             if new and "bad" in meta:
                 yield shown(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
             continue
+        for made_of_it in ("mel", *TOOLS):  # of a shard that was decoded before, and is anew
+            (cache / f"{name}.{made_of_it}.npy").unlink(missing_ok=True)
         clips, bad, start = [], [], 0
         samples_file = cache / f"{name}.samples.part"
         with samples_file.open("wb") as out:  # not in memory: a folder may hold days
             for path in paths:
                 clip = str(path.relative_to(audio))
                 try:
-                    samples = read_audio(path)[: int(max_seconds * 32_000)]
+                    samples = read_start(path, max_seconds)
                 except Exception as error:  # whatever a decoder meets: report it, go on with the rest
                     bad.append(clip)
                     yield shown(path), str(error).removeprefix(f"{shown(path)}: ")
@@ -187,10 +184,14 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
         samples_file.unlink(missing_ok=True)
 
 
+def _write_header(out: BinaryIO, kind: str, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
+
+
 def _as_array(samples: Path, target: Path, count: int) -> None:
     """A file of int16 samples as an array file."""
     part = target.with_name(target.name + ".part")
     with samples.open("rb") as source, part.open("wb") as out:
-        np.lib.format.write_array_header_1_0(out, {"descr": "<i2", "fortran_order": False, "shape": (count,)})
+        _write_header(out, "<i2", (count,))
         shutil.copyfileobj(source, out)
     os.replace(part, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from torch import Tensor
 from ..backbone import MobileNet
 from ..backbone.rates import freeze_statistics
 from ..cpu import prepare_cpu
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
 from ..network import Network
 from ..registry import build_network, get_config, list_models
 from ..weights import save_weights
@@ -27,7 +26,7 @@ from .blockwise import Blockwise
 from .corpus import fingerprint
 from .elastic import Elastic
 from .extra import check_annotations, label_counts
-from .loop import Loop, ramp
+from .loop import Loop, differences, ramp, read_checkpoint
 from .picture import draw_logs
 from .recipe import Recipe, find_variant
 from .stream import Source
@@ -66,6 +65,8 @@ def distill(
     Raises:
         ConfigError: no such variant, the recipe asks for what it cannot be taught, or `first_stage` is not what the
             recipe's would be.
+        WeightsError: `run` is of another recipe, teacher or corpus, or its second stage has begun and the recipe now
+            wants more clips of the first.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -84,14 +85,14 @@ def distill(
     waveforms = not hears_logmel(network.frontend)
     spread = recipe.spread if recipe.loss.get("spread") else ()
     first = Blockwise(network, teacher, spread).to(where).train() if recipe.blockwise_clips else None
-    origin = ""
+    origin, first_clips = "", 0
     if first_stage is not None and first is None:
         raise ConfigError("--first-stage: the recipe has no first stage (blockwise_clips = 0)")
     if first is not None:
         blockwise = _blockwise(recipe, source, run, network, first, max_seconds, first_stage)
         if not blockwise.finished:
             return None
-        origin = blockwise.origin
+        origin, first_clips = blockwise.origin, blockwise.clips
     if recipe.norms == "per_rate":
         network.split_rates(recipe.reductions)
         network.to(where)
@@ -112,14 +113,14 @@ def distill(
             ramp, total=recipe.clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=recipe.weight_decay, ema=recipe.ema, clip_norm=5.0, device=where,
-        apart=apart, plan=recipe.plan(),
+        apart=apart, plan={**recipe.plan(), **source.plan()},
     )  # fmt: skip
     weights, corpus = run / f"{config.name}.safetensors", fingerprint(source.cache)
 
     def save() -> None:
         record: dict[str, Any] = {
             "model": config.name, "recipe": {**asdict(recipe), "model": Path(recipe.model).name},
-            "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": recipe.blockwise_clips,
+            "clips_seen": loop.clips, "steps": loop.step, "blockwise_clips_seen": first_clips,
             "teacher": Path(source.teacher).name, "corpus": corpus,
         }  # fmt: skip
         if origin:
@@ -129,8 +130,8 @@ def distill(
         save_weights(weights, loop.average.state, record)
 
     def snapshot(clips: int) -> None:
-        due = math.ceil(recipe.clips / snapshots)
-        if clips == 0 or loop.clips // due > (loop.clips - clips) // due:
+        now, before = (seen * snapshots // recipe.clips for seen in (loop.clips, loop.clips - clips))
+        if clips == 0 or now > before:
             (run / "snapshots").mkdir(exist_ok=True)
             save_weights(run / "snapshots" / f"{config.name}-{loop.clips:08d}.safetensors", loop.average.state, {})
 
@@ -159,8 +160,13 @@ def _blockwise(
             ramp, total=recipe.blockwise_clips, warmup=recipe.warmup_clips, decay_share=recipe.decay_share
         ),
         weight_decay=0.0, ema=recipe.ema, clip_norm=None, device=torch.device(source.device),
-        plan=recipe.plan(first_stage=True),
+        plan={**recipe.plan(first_stage=True), **source.plan()},
     )  # fmt: skip
+    if not loop.finished and (run / "elastic.pt").exists():
+        raise WeightsError(
+            f"{run}: its second stage began after {loop.clips} clips of the first, the recipe wants "
+            f"{recipe.blockwise_clips}; to go on with the first, give a fresh folder with a copy of blockwise.pt"
+        )
     seed = 2 * recipe.seed
     free_clips = recipe.blockwise_free_share * recipe.blockwise_clips
 
@@ -186,11 +192,15 @@ def _blockwise(
 def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> None:
     """The backbone of another run's finished first stage, as a checkpoint of this run."""
     try:
-        saved = torch.load(folder / "blockwise.pt", map_location=loop.device, weights_only=True)
+        saved = read_checkpoint(folder / "blockwise.pt")
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: no first stage there (blockwise.pt)") from error
     if saved["clips"] < loop.total:
         raise ConfigError(f"{folder}: its first stage has {saved['clips']} clips, the recipe wants {loop.total}")
+    # Of another seed it is as good.
+    changes = differences(saved, {name: value for name, value in loop.plan.items() if name not in ("model", "seed")})
+    if changes:
+        raise ConfigError(f"{folder}: its first stage was trained with {changes}")
     start = "backbone."
     try:
         for state in (saved["network"], saved["average"]):

@@ -60,6 +60,8 @@ def gather(
 ) -> Iterator[tuple[str, int]]:
     """Link (or copy) what the corpus takes of each repository into `out`, a folder per shard.
 
+    What earlier rules took of it, and these do not, is taken out of `out` again.
+
     Yields every shard with the number of its files, -1 where the repository is not there.
 
     Args:
@@ -68,10 +70,12 @@ def gather(
         rules: default: `selection()`.
 
     Raises:
-        ConfigError: none of the repositories is there, or one lacks the table that its rule names.
+        ConfigError: `out` is `checkouts`, no repository is there, or one lacks the table that its rule names.
     """
     checkouts, out = Path(checkouts), Path(out)
     rules = selection() if rules is None else rules
+    if out.resolve() == checkouts.resolve():  # what is replaced there would be the repositories' own files
+        raise ConfigError(f"{out}: must be another folder than that of the checkouts")
     places = {shard: _place(checkouts, repository_of(shard)) for shard in rules}
     if not any(places.values()):
         raise ConfigError(f"{checkouts}: no checkout OWNER+NAME or OWNER/NAME of any repository of the corpus here")
@@ -80,6 +84,9 @@ def gather(
             yield shard, -1
             continue
         names = chosen(folder, rules[shard])
+        others = {path.relative_to(folder).as_posix() for path in audio_below(folder)}.difference(names)
+        for name in others:  # gathered by earlier rules, perhaps
+            (out / shard / name).unlink(missing_ok=True)
         for name in names:
             target = out / shard / name
             target.parent.mkdir(parents=True, exist_ok=True)

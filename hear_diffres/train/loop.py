@@ -114,11 +114,9 @@ class Loop:
         return self.clips >= self.total
 
     def _resume(self) -> None:
-        saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
-        other = sorted(name for name in begun.keys() & self.plan.keys() if begun[name] != self.plan[name])
-        if other:
-            changes = ", ".join(f"{name} {begun[name]!r}, now {self.plan[name]!r}" for name in other)
+        saved = read_checkpoint(self.checkpoint)
+        changes = differences(saved, self.plan)
+        if changes:
             raise WeightsError(f"{self.checkpoint}: begun with {changes}; give a fresh folder, or go on with the same")
         try:
             self.network.load_state_dict(saved["network"])
@@ -129,18 +127,28 @@ class Loop:
                 f"({str(error).splitlines()[-1].strip()[:200]})"
             ) from error
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.average.state, self.average.updates = saved["average"], saved["updates"]
+        self.average.state = {name: value.to(self.device) for name, value in saved["average"].items()}
+        self.average.updates = saved["updates"]
         self.step, self.clips, self.origin = saved["step"], saved["clips"], saved.get("origin", "")
 
     def save(self) -> None:
-        """Write the checkpoint, atomically."""
+        """Write the checkpoint, atomically.
+
+        Raises:
+            WeightsError: it cannot be written; the one before stays.
+        """
         part = self.checkpoint.with_suffix(".part")
         state = {
             "network": self.network.state_dict(), "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(), "average": self.average.state, "updates": self.average.updates,
             "step": self.step, "clips": self.clips, "origin": self.origin, "plan": json.dumps(self.plan),
         }  # fmt: skip
-        torch.save(state, part)
+        try:
+            torch.save(state, part)
+        except (OSError, RuntimeError) as error:  # of a full disk torch knows that a position is unexpected
+            part.unlink(missing_ok=True)
+            reason = str(error.__context__ or error).splitlines()[0]
+            raise WeightsError(f"{self.checkpoint}: cannot be written, is the disk full? ({reason})") from error
         os.replace(part, self.checkpoint)
 
     def train(
@@ -157,7 +165,7 @@ class Loop:
             batches: each with `step` and `mel`.
             losses_of: the sum to descend, and what to log beside it.
             max_seconds: stop after this long, with a checkpoint.
-            on_save: called at every checkpoint.
+            on_save: called before every checkpoint.
             on_step: called after every step, with its clips.
         """
         if self.finished:
@@ -178,9 +186,9 @@ class Loop:
                 stop = self.finished or (max_seconds is not None and elapsed > max_seconds)
                 log.add(self.step, self.clips, elapsed, lr, {"total": total, **parts}, flush=stop)
                 if stop or time.monotonic() - saved_at > SAVE_EVERY_S:
-                    self.save()
-                    if on_save is not None:
+                    if on_save is not None:  # first: a run that is finished is not begun again for it
                         on_save()
+                    self.save()
                     saved_at = time.monotonic()
                 if stop:
                     break
@@ -194,6 +202,32 @@ class Loop:
         if torch.isfinite(norm):
             self.optimiser.step()
             self.average.update(self.network)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `Loop.save` wrote, on the CPU: AdamW wants its counts there, and moves the rest to where its parameters are.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WeightsError: a damaged file, or another one.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises whatever its unpickler meets
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from error
+    if not isinstance(saved, dict) or not {"network", "optimiser", "clips"} <= saved.keys():
+        raise WeightsError(f"{path}: not a checkpoint of training")
+    return saved
+
+
+def differences(saved: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """What a checkpoint was begun with that is otherwise now; empty where nothing is."""
+    begun = json.loads(saved.get("plan", "{}"))  # checkpoints of before 2026-11-27 have none
+    other = sorted(name for name in begun.keys() & plan.keys() if begun[name] != plan[name])
+    return ", ".join(f"{name} {begun[name]!r}, now {plan[name]!r}" for name in other)
 
 
 class _Log:
@@ -210,9 +244,10 @@ class _Log:
         head, rows = lines[:1], [line for line in lines[1:] if line.endswith("\n")]
         kept = [line for line in rows if int(line.partition(",")[0]) <= self.step]
         self.new = not kept
-        if lines and [*head, *kept] != lines:  # killed after its last checkpoint
+        wanted = [*head, *kept] if kept else []  # without rows, the head comes with the first one
+        if lines != wanted:  # killed after its last checkpoint, or a full disk
             part = self.path.with_suffix(".csv.part")
-            part.write_text("".join([*head, *kept] if kept else []))
+            part.write_text("".join(wanted))
             os.replace(part, self.path)
         self.file = self.path.open("a", newline="")
         self.writer = csv.writer(self.file)

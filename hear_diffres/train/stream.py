@@ -18,7 +18,8 @@ from ..frontend import LogMel
 from ..frontend.logmel import normalise
 from ..published import load_published
 from ..registry import get_config
-from .corpus import load_corpus
+from ..weights import sha256
+from .corpus import fingerprint, load_corpus
 from .extra import collate, load_annotations
 from .mixtures import Mixer
 from .recipe import Recipe
@@ -164,6 +165,10 @@ class Source:
     teacher_tier: str = "mn04"
     workers: int = 1
     device: str = "cpu"
+
+    def plan(self) -> dict[str, str]:
+        """Which teacher and which corpus these are: what a run's result depends on beside its recipe."""
+        return {"teacher_sha256": sha256(self.teacher), "corpus": fingerprint(self.cache)}
 
     def batches(
         self,

@@ -102,6 +102,12 @@ def test_an_adapter_in_its_runs_own_folder(base, tmp_path):
 def test_bad_requests_are_named(base, tmp_path):
     done = RUNNER.invoke(app, ["adapt", str(base), "-o", str(tmp_path / "none" / "a.safetensors")])
     assert done.exit_code == 2 and "no such folder" in done.output
+    for name in ("adapter", "a.bin"):  # it would lie under another name than is said
+        done = RUNNER.invoke(app, ["adapt", str(base), "-o", str(tmp_path / name)])
+        assert done.exit_code == 2 and "--output must be a file NAME.safetensors" in done.output
+    (tmp_path / "file").touch()
+    done = RUNNER.invoke(app, ["adapt", str(base), "--run", str(tmp_path / "file")])
+    assert done.exit_code == 2 and "error:" in done.output and "exists" in done.output
     for arguments in (["--reduction", "0"], ["--reduction", "1.5"], ["--reduction", "half"]):
         done = RUNNER.invoke(app, ["adapt", str(base), *arguments])
         assert done.exit_code == 2 and "error" in done.output

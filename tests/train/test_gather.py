@@ -44,7 +44,19 @@ def test_each_rule_takes_what_it_says(checkouts, tmp_path):
     assert (out / "b+two" / "x" / "3.ogg").read_text() == "b/two/x/3.ogg"
 
 
+def test_what_the_rules_take_no_longer_goes(checkouts, tmp_path):
+    out = tmp_path / "out"
+    list(gather(checkouts, out, {"b+two": {"category": "speech"}}))
+    (out / "b+two" / "mine.ogg").touch()
+    list(gather(checkouts, out, {"b+two": {"category": "speech", "without": ["1"]}}))
+    found = sorted(path.relative_to(out / "b+two").as_posix() for path in out.rglob("*.ogg"))
+    assert found == ["mine.ogg", "x/2.ogg", "x/3.ogg"] and (checkouts / "b" / "two" / "x" / "1.ogg").is_file()
+
+
 def test_refusals(checkouts, tmp_path):
+    with pytest.raises(ConfigError, match="another folder"):
+        list(gather(checkouts, checkouts, RULES))
+    assert (checkouts / "a+one" / "sounds" / "cat.wav").is_file()
     with pytest.raises(ConfigError, match="no checkout"):
         list(gather(tmp_path / "empty", tmp_path / "out", RULES))
     with pytest.raises(ConfigError, match=r"train\.csv"):
