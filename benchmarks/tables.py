@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hear_diffres.costs import cost_of
 from hear_diffres.registry import REDUCTIONS, get_config, list_models
@@ -18,8 +18,7 @@ from .probe_tables import RESULTS, ROOT, SETS, bfloat16, extra, few, int8, rates
 
 def tiers() -> str:
     """Parameters, cost, size, speed and weights of every tier."""
-    speed = json.loads((RESULTS / "speed.json").read_text())
-    machine = speed["machine"]
+    speed = read("speed") or {}
     head = "".join(f" {rate:.0%} |" for rate in REDUCTIONS)
     lines = [f"| tier | parameters | MMAC/s at{head} size | ms, 0 % | ms, 50 % | ms, 75 % | weights |"]
     lines.append("|---" * (lines[0].count("|") - 1) + "|")
@@ -31,16 +30,12 @@ def tiers() -> str:
         cells = [name, f"{cost.parameters / 1e6:.2f} M", macs, cost.embedding_sizes["block+mels"]]
         cells += [*(f"{t:.2f}" for t in times), "yes" if shipped(name) else "none yet"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    runs = speed.get("runs", {})
-    made, busy = runs.get("engine", machine), note(runs, ("engine",))
-    lines.append("")
-    lines.append(f"{machine['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _made(speed, "engine")])
 
 
 def wrapper() -> str:
     """How many times as fast as EfficientAT_HEAR's wrapper every tier is, on one thread."""
-    speed = json.loads((RESULTS / "speed.json").read_text())
+    speed = read("speed") or {}
     columns = [(key, rough, rate) for key in ("scenes", "timestamps") for rough in (False, True) for rate in (0.0, 0.5)]
     lines = ["| tier | scene, 0 % | 50 % | bfloat16, 0 % | 50 % | timestamps, 0 % | 50 % | bfloat16, 0 % | 50 % |"]
     lines.append("|---" * 9 + "|")
@@ -51,9 +46,13 @@ def wrapper() -> str:
             ratios = (by_row[row][1] if row in by_row else None for by_row in found)
             cells = ("-" if x is None else f"{x:.1f}" if x < 100 else f"{x:.0f}" for x in ratios)
             lines.append(f"| {name} | {' | '.join(cells)} |")
-    made, busy = speed["runs"]["scenes"], note(speed["runs"], ("scenes", "timestamps"))
-    stamp_text = f"{speed['machine']['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}."
-    return "\n".join([*lines, "", stamp_text])
+    return "\n".join([*lines, "", _made(speed, "scenes", "timestamps")])
+
+
+def _made(speed: dict[str, Any], *sections: str) -> str:
+    """Machine, date and commit of a section of `python -m benchmarks.run`, and whether the machine was busy."""
+    made, busy = speed["runs"][sections[0]], note(speed["runs"], sections)
+    return f"{speed['machine']['processor']}, {made['date']}, commit {made['commit']}{busy and '; ' + busy}."
 
 
 def hear() -> str:
