@@ -119,7 +119,8 @@ def _merging(out: _Writer, model: HearModel) -> None:
     keep = np.array([1 - model.reduction]).view(np.int64)
     out.ints(compressor.in_f_dim, compressor.block_frames, width, keep[0])
     block = torch.zeros(1, compressor.block_frames, compressor.in_f_dim)
-    out.floats(compressor.frame_ms, compressor._position(block, None))
+    lengths = torch.tensor([compressor.block_frames])
+    out.floats(compressor.frame_ms, compressor._position(block, lengths))
     if not isinstance(estimator, LightEstimator):
         return
     folded = estimator.fold()
