@@ -28,11 +28,15 @@ def gather(
 
     missing = []
     try:
-        for shard, count in gather_files(checkouts, out):
+        for shard, count, absent in gather_files(checkouts, out):
             if count < 0:
                 missing.append(shard)
             else:
                 typer.echo(f"{shard}: {count} files")
+            if absent:
+                typer.echo(
+                    f"{shard}: {len(absent)} files of the corpus are not in this checkout: {absent[0]}", err=True
+                )
     except (HearDiffResError, OSError) as error:
         raise fail(error) from error
     if missing:
@@ -82,16 +86,16 @@ def train(
 
 
 def _tell(problems: Iterable[tuple[str, str]]) -> int:
-    """Name files that are left out; how many."""
+    """Name files that are not in the corpus as they should be; how many."""
     count = 0
     for name, problem in problems:
-        typer.echo(f"left out: {name}: {problem}", err=True)
+        typer.echo(f"{name}: {problem}", err=True)
         count += 1
     return count
 
 
 def _end(bad: int) -> None:
-    """Exit code 1 where files were left out, as `embed` has it; everything else was done."""
+    """Exit code 1 where files had problems, as `embed` has it; everything else was done."""
     if bad:
         raise typer.Exit(1)
 
@@ -220,6 +224,7 @@ def adapt(
     from ..train.adapt import recipe_for
     from ..train.corpus import build_shards
     from ..train.stream import Source
+    from ..weights import read_card
 
     check_device(device)
     bad = 0
@@ -241,6 +246,10 @@ def adapt(
         recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
         seconds = None if max_minutes is None else max_minutes * 60
         made = train_adapter(recipe, source, folder, rank=rank, max_seconds=seconds)
+        if (seen := read_card(made)["clips_seen"]) < clips:  # beside FILE it would be used
+            typer.echo(f"{made}: unfinished, {seen} of {clips} clips; the same command goes on")
+            _end(bad)
+            return
         if made.resolve() != target.resolve():  # the run may be where the adapter is to lie
             for suffix in (".safetensors", ".json"):
                 shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
@@ -253,14 +262,16 @@ def adapt(
 @app.command()
 def ship(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    cache: Annotated[Path, typer.Option(help="Corpus it was trained on.")],
     scores: Annotated[Path, typer.Option(help="Result of `hear-diffres probe` for these weights.")],
+    cache: Annotated[
+        Path | None, typer.Option(help="Corpus it was trained on (default: procedural audio alone).")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where to put weights and card.")] = Path("weights"),
 ) -> None:
     """Put a run's weights into weights/ with a card: data and licences, recipe, commit, scores, limits."""
     from ..train.card import ship as ship_run
 
     try:
-        typer.echo(str(ship_run(run, cache, json.loads(scores.read_text()), folder)))
+        typer.echo(str(ship_run(run, cache or "", json.loads(scores.read_text()), folder)))
     except (HearDiffResError, OSError, json.JSONDecodeError) as error:
         raise fail(error) from error

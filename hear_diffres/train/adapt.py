@@ -41,7 +41,7 @@ def adapt(
         max_seconds: stop after this long, with a checkpoint.
 
     Returns:
-        The adapter, `NAME.adapter.safetensors` in `run`.
+        The adapter, `NAME.adapter.safetensors` in `run`; its record says how many clips it has seen.
 
     Raises:
         WeightsError: `run` is of another file, recipe or rank.

@@ -22,8 +22,8 @@ from .corpus import fingerprint, load_corpus
 from .recipe import Recipe
 
 LIMITS = (
-    "Distilled from one teacher on {hours:.0f} hours of audio ({environmental:.1f} of it environmental) and "
-    "synthesised sounds: what is far from these is known only through the teacher's answers to mixtures.",
+    "Distilled from one teacher on {audio}: what is far from these is known only through the teacher's answers to "
+    "mixtures.",
     "Classes are AudioSet's; logits are not calibrated.",
     "Trained on clips of {crops} seconds.",
 )
@@ -46,7 +46,7 @@ def data_of(cache: str | Path) -> list[dict[str, Any]]:
             "clips": len(shard.starts),
             "hours": round(shard.hours, 3),
         }
-        for shard in load_corpus(cache)
+        for shard in (load_corpus(cache) if str(cache) else ())
     ]
 
 
@@ -57,7 +57,7 @@ def ship(
 
     Args:
         run: folder of a finished run.
-        cache: the corpus it was trained on.
+        cache: the corpus it was trained on; empty for procedural audio alone.
         scores: a result of `hear-diffres probe`, stored as it is.
         folder: usually `weights/`.
         licence: of the weights.
@@ -87,7 +87,9 @@ def ship(
     data = data_of(cache)
     hours = sum(row["hours"] for row in data)
     environmental = sum(row["hours"] for row in data if row["category"] == "env")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    audio = f"{hours:.0f} hours of audio ({environmental:.1f} of it environmental) and synthesised sounds"
+    if not data:
+        audio = "synthesised sounds alone"
     # A recipe of one's own is in the card in full, under `recipe`.
     own = "RECIPE" if _is_own(record["recipe"]) else f"configs/train/{record['model']}"
     command = "adapt" if is_adapter else f"train {own}.toml"
@@ -102,11 +104,11 @@ def ship(
         "parameters": cost.parameters,
         "macs_per_second": {str(rate): round(macs) for rate, macs in cost.macs.items()},
         "command": f"hear-diffres {command}",
-        "commit": commit or "unknown",
+        "commit": _commit(),
         "hours": round(hours, 2),
         "data": data,
         "scores": dict(scores),
-        "limits": [text.format(hours=hours, environmental=environmental, crops=crops) for text in LIMITS],
+        "limits": [text.format(audio=audio, crops=crops) for text in LIMITS],
     }
     if is_adapter:
         card["parameters"] = sum(tensor.numel() for tensor in load_file(source).values())
@@ -116,6 +118,14 @@ def ship(
     shutil.copyfile(source, target)
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return target
+
+
+def _commit() -> str:
+    """Of the checkout that this code runs from; "unknown" where it is installed, whatever repository that is in."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    if subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True).returncode:
+        return "unknown"
+    return subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def _is_own(recipe: Mapping[str, Any]) -> bool:

@@ -131,8 +131,8 @@ def fingerprint(folder: str | Path) -> str:
 def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.0) -> Iterator[tuple[str, str]]:
     """Decode every audio file below `audio` into one shard per top-level folder; yields (file, problem).
 
-    Shards already in `cache` are left alone; files that have come into their folders since are named. A file longer
-    than `max_seconds` is cut.
+    Shards already in `cache` are left alone; files that have come into their folders since, or gone from them, are
+    named. A file longer than `max_seconds` is cut.
 
     Raises:
         ConfigError: no such folder, or no audio file below it.
@@ -157,9 +157,14 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
         if done.exists():
             meta = json.loads(done.read_text())
             known = {clip[2] for clip in meta["clips"]} | set(meta.get("bad", ()))
-            new = [path for path in paths if str(path.relative_to(audio)) not in known]
+            now = {str(path.relative_to(audio)): path for path in paths}
+            new = [path for clip, path in now.items() if clip not in known]
+            gone = sorted(clip for clip in known if clip not in now)
+            anew = f"since {done} was made: remove that to decode the folder anew"
             if new and "bad" in meta:
-                yield shown(new[0]), f"new, as {len(new) - 1} more, since {done} was made: remove that to decode them"
+                yield shown(new[0]), f"left out, as {len(new) - 1} more: came {anew}"
+            if gone and "bad" in meta:
+                yield shown(audio / gone[0]), f"still in the corpus, as {len(gone) - 1} more: went {anew}"
             continue
         for made_of_it in ("mel", *TOOLS):  # of a shard that was decoded before, and is anew
             (cache / f"{name}.{made_of_it}.npy").unlink(missing_ok=True)
@@ -172,7 +177,7 @@ def build_shards(audio: str | Path, cache: str | Path, max_seconds: float = 120.
                     samples = read_start(path, max_seconds)
                 except Exception as error:  # whatever a decoder meets: report it, go on with the rest
                     bad.append(clip)
-                    yield shown(path), str(error).removeprefix(f"{shown(path)}: ")
+                    yield shown(path), "left out: " + str(error).removeprefix(f"{shown(path)}: ")
                     continue
                 out.write((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
                 clips.append([start, len(samples), clip])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 import time
 from dataclasses import asdict
@@ -218,5 +217,5 @@ def _take_over(folder: Path, loop: Loop, network: Network, first: Blockwise) -> 
 
 
 def _model_of(folder: Path) -> str:
-    records = list(folder.glob("*.json"))
-    return str(json.loads(records[0].read_text())["model"]) if len(records) == 1 else folder.resolve().name
+    weights = list(folder.glob("*.safetensors"))
+    return weights[0].stem if len(weights) == 1 else folder.resolve().name

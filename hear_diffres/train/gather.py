@@ -28,7 +28,7 @@ def chosen(folder: Path, rule: Rule) -> list[str]:
     Raises:
         ConfigError: the rule's `table` is not there.
     """
-    found = [path.relative_to(folder).as_posix() for path in audio_below(folder)]
+    found = _found(folder)
     if "files" in rule:
         wanted = set(rule["files"])
         return [name for name in found if name in wanted]
@@ -46,6 +46,15 @@ def chosen(folder: Path, rule: Rule) -> list[str]:
     ]
 
 
+def lacking(folder: Path, rule: Rule) -> list[str]:
+    """Files that a rule names and its repository's `folder` does not hold: it is at another commit, or incomplete."""
+    return sorted(set(rule.get("files", ())).difference(_found(folder)))
+
+
+def _found(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in audio_below(folder)]
+
+
 def repository_of(shard: str) -> str:
     """Owner and name, joined by +; several shards may be parts of one repository.
 
@@ -57,12 +66,13 @@ def repository_of(shard: str) -> str:
 
 def gather(
     checkouts: str | Path, out: str | Path, rules: Mapping[str, Rule] | None = None
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[tuple[str, int, list[str]]]:
     """Link (or copy) what the corpus takes of each repository into `out`, a folder per shard.
 
     What earlier rules took of it, and these do not, is taken out of `out` again.
 
-    Yields every shard with the number of its files, -1 where the repository is not there.
+    Yields every shard with the number of its files, -1 where the repository is not there, and the files that its rule
+    names and the repository lacks.
 
     Args:
         checkouts: with a checkout per repository, `OWNER+NAME` or `OWNER/NAME`, at the commit of `sources.toml`.
@@ -81,11 +91,10 @@ def gather(
         raise ConfigError(f"{checkouts}: no checkout OWNER+NAME or OWNER/NAME of any repository of the corpus here")
     for shard, folder in places.items():
         if folder is None:
-            yield shard, -1
+            yield shard, -1, []
             continue
         names = chosen(folder, rules[shard])
-        others = {path.relative_to(folder).as_posix() for path in audio_below(folder)}.difference(names)
-        for name in others:  # gathered by earlier rules, perhaps
+        for name in set(_found(folder)).difference(names):  # gathered by earlier rules, perhaps
             (out / shard / name).unlink(missing_ok=True)
         for name in names:
             target = out / shard / name
@@ -95,7 +104,7 @@ def gather(
                 os.link(folder / name, target)
             except OSError:  # another disk, or one without links
                 shutil.copyfile(folder / name, target)
-        yield shard, len(names)
+        yield shard, len(names), lacking(folder, rules[shard])
 
 
 def _place(checkouts: Path, repository: str) -> Path | None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from .loop import read_log
 
+_STAGES = ("adapt", "blockwise", "elastic")  # as `Loop` names them; other CSV files are not ours
+
 
 def draw_logs(run: str | Path) -> Path | None:
-    """Draw every CSV log of `run` into `log.png`, a panel per column; None where matplotlib is not installed."""
+    """Draw the stages' logs in `run` into `log.png`, a panel per column; None where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return None
     run = Path(run)
-    logs = {path.stem: list(read_log(path)) for path in sorted(run.glob("*.csv"))}
+    logs = {path.stem: list(read_log(path)) for path in (run / f"{name}.csv" for name in _STAGES) if path.exists()}
     logs = {name: rows for name, rows in logs.items() if rows}
     if not logs:
         return None

@@ -92,6 +92,30 @@ def test_commands_from_adapting_to_shipping(base, tmp_path):
     assert done.exit_code == 2 and "another file" in done.output
 
 
+def test_an_unfinished_adapter_is_not_put_beside_the_file(base, tmp_path):
+    run, ours = tmp_path / "run", base.with_suffix(".adapter.safetensors")
+    arguments = ["adapt", str(base), "--reduction", "0.5", "--run", str(run), "--clips", "200", "--workers", "0"]
+    done = RUNNER.invoke(app, [*arguments, "--max-minutes", "0"])
+    assert done.exit_code == 0 and " of 200 clips; the same command goes on" in done.output, done.output
+    assert (run / ours.name).is_file() and not ours.exists()
+    (run / "notes.csv").write_text("a,b\nc,d\n")  # not a log
+    done = RUNNER.invoke(app, arguments)
+    assert done.exit_code == 0 and ours.is_file(), done.output
+
+
+def test_an_adapter_trained_on_procedural_audio_ships(base, tmp_path):
+    run, ours = tmp_path / "run", base.with_suffix(".adapter.safetensors")
+    done = RUNNER.invoke(app, ["adapt", str(base), "--run", str(run), "--clips", "16", "--workers", "0"])
+    assert done.exit_code == 0, done.output
+    scores, out = tmp_path / "scores.json", tmp_path / "out"
+    scores.write_text(json.dumps({"adapter_sha256": sha256(ours), "results": {"one": {}}}))
+    out.mkdir()
+    done = RUNNER.invoke(app, ["ship", str(run), "--scores", str(scores), "--folder", str(out)])
+    assert done.exit_code == 0, done.output
+    card = read_card(out / ours.name)
+    assert card["data"] == [] and card["hours"] == 0 and "on synthesised sounds alone" in card["limits"][0]
+
+
 def test_an_adapter_in_its_runs_own_folder(base, tmp_path):
     target = tmp_path / "run" / base.with_suffix(".adapter.safetensors").name
     arguments = ["adapt", str(base), "--reduction", "0.5", "--run", str(target.parent), "-o", str(target)]

@@ -19,7 +19,7 @@ def test_nothing_is_kept_of_a_shard_that_is_decoded_anew(tmp_path):
     (cache / "one.more.json").touch()  # not one of its own
     soundfile.write(audio / "a.wav", make("engine", 1, 0.5), RATE)
     ((_, problem),) = build_shards(audio.parent, cache)
-    assert "remove that to decode them" in problem
+    assert problem.startswith("left out, as 0 more") and "remove that to decode the folder anew" in problem
     (cache / "one.json").unlink()
     assert not list(build_shards(audio.parent, cache))
     (shard,) = load_corpus(cache)
@@ -32,6 +32,20 @@ def test_nothing_is_kept_of_a_shard_that_is_decoded_anew(tmp_path):
     again = load_corpus(cache)[0]
     assert np.array_equal(again.mel[: again.counts[0]].astype(np.float32), first)
     assert np.ptp(again.mel[again.starts[1] :].astype(np.float32)) < 1e-2  # silence
+
+
+def test_clips_of_files_that_went_are_named(tmp_path):
+    audio, cache = tmp_path / "audio" / "one", tmp_path / "cache"
+    audio.mkdir(parents=True)
+    for name in "abc":
+        soundfile.write(audio / f"{name}.wav", make("bird", 1, 0.5), RATE)
+    assert not list(build_shards(audio.parent, cache))
+    (audio / "a.wav").unlink()
+    (audio / "c.wav").unlink()
+    ((name, problem),) = build_shards(audio.parent, cache)
+    assert name.endswith("a.wav") and problem.startswith("still in the corpus, as 1 more")
+    (cache / "one.json").unlink()
+    assert not list(build_shards(audio.parent, cache)) and len(load_corpus(cache)[0].starts) == 1
 
 
 def test_long_files_are_decoded_no_further_than_they_are_kept(tmp_path):

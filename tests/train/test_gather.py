@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from typer.testing import CliRunner
 
+from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
 from hear_diffres.train.card import sources
 from hear_diffres.train.gather import chosen, gather, repository_of, selection
@@ -36,7 +38,7 @@ def checkouts(tmp_path):
 def test_each_rule_takes_what_it_says(checkouts, tmp_path):
     out = tmp_path / "out"
     for _ in range(2):  # a second time over the first
-        counts = dict(gather(checkouts, out, RULES))
+        counts = {shard: count for shard, count, _ in gather(checkouts, out, RULES)}
         assert counts == {"a+one": 1, "a+one.music": 1, "b+two": 2, "c+three": 1, "d+four": -1}
     found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     wanted = ["a+one/sounds/cat.wav", "a+one.music/music/dog.MP3", "b+two/x/1.ogg", "b+two/x/3.ogg"]
@@ -51,6 +53,18 @@ def test_what_the_rules_take_no_longer_goes(checkouts, tmp_path):
     list(gather(checkouts, out, {"b+two": {"category": "speech", "without": ["1"]}}))
     found = sorted(path.relative_to(out / "b+two").as_posix() for path in out.rglob("*.ogg"))
     assert found == ["mine.ogg", "x/2.ogg", "x/3.ogg"] and (checkouts / "b" / "two" / "x" / "1.ogg").is_file()
+
+
+def test_files_that_a_checkout_lacks_are_named(checkouts, tmp_path, monkeypatch):
+    rules = {"b+two": {"category": "speech", "files": ["x/1.ogg", "x/9.ogg", "x/8.ogg"]}, "d+four": RULES["d+four"]}
+    assert list(gather(checkouts, tmp_path / "out", rules)) == [
+        ("b+two", 1, ["x/8.ogg", "x/9.ogg"]),
+        ("d+four", -1, []),
+    ]
+    monkeypatch.setattr("hear_diffres.train.gather.selection", lambda: rules)
+    done = CliRunner().invoke(app, ["gather", str(checkouts), str(tmp_path / "out")])
+    assert done.exit_code == 0 and "b+two: 2 files of the corpus are not in this checkout: x/8.ogg" in done.output
+    assert "b+two: 1 files" in done.output and "not there: d+four" in done.output
 
 
 def test_refusals(checkouts, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,21 @@ def test_command_trains_a_variant_beside_its_recipe_and_goes_on(tmp_path, cache,
         ship(run, tmp_path, scores, tmp_path)
     shipped = json.loads(ship(run, cache, scores, tmp_path).with_suffix(".json").read_text())
     assert shipped["command"] == "hear-diffres train RECIPE.toml" and shipped["macs_per_second"]["0.5"] > 0
+
+
+def test_the_commit_is_that_of_the_code_and_not_of_the_folder(tmp_path, monkeypatch):
+    from hear_diffres.train import card
+
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run([*git, *arguments], check=True)
+    theirs = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert len(theirs) == 40 and card._commit() != theirs
+    # Installed into an environment inside of somebody's repository.
+    (tmp_path / "site-packages").mkdir()
+    monkeypatch.setattr(card, "__file__", str(tmp_path / "site-packages" / "card.py"))
+    assert card._commit() == "unknown"
 
 
 @pytest.mark.parametrize("scale", [100.0, 0.0])
