@@ -53,11 +53,12 @@ inline void time_mean(const Sequence& s, float* out) {
             w[i] = t + i >= s.steps ? 0.0f : s.weight ? s.weight[at] : 1.0f;
             rows[i] = s.data + at * s.channels, total += w[i];
         }
-        for (int c = 0; c < s.channels; c += LANES) {
-            v8 sum = load(out + c);
-            for (int i = 0; i < 4; i++) sum = fused(load(rows[i] + c), splat(w[i]), sum);
-            store(out + c, sum);
-        }
+        in_vectors(s.channels, [&](auto kind, long c) {
+            typedef decltype(kind) V;
+            V sum = load_as<V>(out + c);
+            for (int i = 0; i < 4; i++) sum = fused(load_as<V>(rows[i] + c), all<V>(w[i]), sum);
+            store_as(out + c, sum);
+        });
     }
     total = total > 1e-6f ? total : 1e-6f;
     for (int c = 0; c < s.channels; c++) out[c] /= total;
@@ -114,7 +115,7 @@ inline long own_scratch(const Block& b) {
 inline long own_floats(const Model& m) {
     const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
     long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
-    most += (bins_of(m.merging, block) + 2) * picture_pitch(m.merging);
+    most += (RING + 1) * picture_pitch(m.merging);
     const long picture = log_mel_floats(m.front) + 64;
     most = picture > most ? picture : most;
     int w = (m.merging.bands + 1) / 2;
@@ -178,7 +179,7 @@ struct Seams {
     float* of(long block, long row) const { return rows + (3 * block + row) * pitch; }
 };
 
-// DiffRes and the first layer, block by block, so that the picture between them stays in the cache.
+// DiffRes and the first layer in turns, so that the few rows of the picture between them stay in the nearest cache.
 inline Map run_stem_on_bins(Call& call) {
     const Model& m = call.m;
     const Merging& merging = m.merging;
@@ -206,25 +207,31 @@ inline Map run_stem_on_bins(Call& call) {
         MergeScratch s = merge_scratch(merging, own);
         const long start = block * size, n = start + size < call.frames ? size : call.frames - start;
         const long first = block * full, end = first + bins_of(merging, n);
-        float* rows = own.take((end - first + 2) * pitch);  // one before and one after: zeros at the ends of the sound
-        memset(rows, 0, pitch * sizeof(float));
-        memset(rows + (end - first + 1) * pitch, 0, pitch * sizeof(float));
-        merge_block(merging, m.front, call.logs, call.merged, start, n, first, s, rows + pitch, bins);
-        if (call.merging) call.merging[thread] += seconds() - begun;
-        auto row = [&](long bin) { return rows + (bin - first + 1) * pitch; };
-        auto put_down = [&](long other) {
-            const long t = seam(other);
-            for (int i = 0; i < 3; i++)
-                if (const long bin = 2 * t - 1 + i; bin >= first && bin < end)
-                    memcpy(seams.of(owner(other), i), row(bin), pitch * sizeof(float));
+        float* rows = own.take((RING + 1) * pitch);  // the last one for what is beyond the ends of the sound
+        memset(rows, 0, (RING + 1) * pitch * sizeof(float));
+        auto row = [&](long bin) { return rows + (bin < first || bin >= end ? RING : bin % RING) * pitch; };
+        auto put_down = [&](long other, long bin) {
+            if (const long i = bin - (2 * seam(other) - 1); i >= 0 && i < 3)
+                memcpy(seams.of(owner(other), i), row(bin), pitch * sizeof(float));
         };
-        if (block > 0) put_down(block - 1);
-        if (block + 1 < blocks) put_down(block);
-        const long t0 = block > 0 ? seam(block - 1) + 1 : 0, t1 = block + 1 < blocks ? seam(block) : steps;
-        for (long t = t0; t < t1; t++) {
-            const float* near[3] = {row(2 * t - 1), row(2 * t), row(2 * t + 1)};
-            run_stem(m.stem, near, out.width, out.row(t));
-        }
+        const long t1 = block + 1 < blocks ? seam(block) : steps;
+        long t = block > 0 ? seam(block - 1) + 1 : 0;
+        double in_stem = 0;
+        auto run_steps = [&](long last) {  // those that take bins up to `last`
+            const double from = call.merging ? seconds() : 0;
+            for (; t < t1 && 2 * t + 1 <= last; t++) {
+                const float* near[3] = {row(2 * t - 1), row(2 * t), row(2 * t + 1)};
+                run_stem(m.stem, near, out.width, out.row(t));
+            }
+            if (call.merging) in_stem += seconds() - from;
+        };
+        merge_block(merging, m.front, call.logs, call.merged, start, n, first, s, bins, row, [&](long bin) {
+            if (block > 0) put_down(block - 1, bin);
+            if (block + 1 < blocks) put_down(block, bin);
+            if (bin + 1 - (2 * t - 1) >= RING) run_steps(bin);
+        });
+        run_steps(end);
+        if (call.merging) call.merging[thread] += seconds() - begun - in_stem;
     });
     for (long block = 0; block + 1 < blocks; block++)
         if (owner(block) == block) {

@@ -7,12 +7,14 @@ namespace {
 const float EPSILON = 1e-12f, LEAST_IMPORTANCE = 1e-4f;
 
 // What the backbone sees is a picture, channels last: a row per bin, of (bands + 2) pixels of 3 channels, borders 0. It is
-// made block by block and goes into the first layer at once; this is what stays of its bins.
+// made row by row and goes into the first layer at once; this is what stays of its bins.
 struct Bins {
     long count;
     float* weight;     // frames in each bin
     double* times_ms;  // centres of the bins
 };
+
+const long RING = 18;  // rows of the picture that there are at a time
 
 inline long picture_pitch(const Merging& m) { return (long)(m.bands + 2) * 3; }
 
@@ -40,6 +42,14 @@ inline void merge_bands(const Merging& m, int n_mels, long frames, const float* 
     });
 }
 
+// Five frames `step` apart, `before` and `after` the present one as many as there are, times a weight per channel.
+template <typename V>
+inline V neighbours(const float* h, long step, int before, int after, const V taps[5]) {
+    V s = {};
+    for (int k = -before; k <= after; k++) s = fused(load_as<V>(h + k * step), taps[k + 2], s);
+    return s;
+}
+
 // Importance of the frames of one block, `[n]`, from its log-mel `[n][bands]`. `h` and `mixed` hold n x width floats.
 inline void importance(const Merging& m, const float* logmel, long n, float* h, float* mixed, float* out) {
     if (!m.width) {
@@ -51,25 +61,35 @@ inline void importance(const Merging& m, const float* logmel, long n, float* h, 
     gemm(from, n, m.bands, m.reduce.packed, hidden, w, HARDSWISH, {m.reduce.bias, 0});
     for (int layer = 0; layer < 2; layer++) {
         int step = layer ? 4 : 1;
-        const float* taps = m.taps + layer * 5 * w;
-        for (long t = 0; t < n; t++) {
-            const long before = t / step, after = (n - 1 - t) / step;  // taps that there are frames for
-            const int from = before < 2 ? 2 - (int)before : 0, to = after < 2 ? 2 + (int)after : 4;
-            in_vectors(w, [&](auto kind, long c) {
-                typedef decltype(kind) V;
-                V s = {};
-                for (int k = from; k <= to; k++)
-                    s = fused(load_as<V>(h + (t + (k - 2) * step) * w + c), load_as<V>(taps + k * w + c), s);
-                store_as(mixed + t * w + c, s);
-            });
-        }
+        const long pitch = (long)step * w, inner = n - 2 * step;
+        in_vectors(w, [&](auto kind, long c) {
+            typedef decltype(kind) V;
+            V taps[5];
+            for (int k = 0; k < 5; k++) taps[k] = load_as<V>(m.taps + (layer * 5 + k) * w + c);
+            auto at_an_end = [&](long t) {
+                const long before = t / step, after = (n - 1 - t) / step;  // taps that there are frames for
+                const int least = before < 2 ? (int)before : 2, most = after < 2 ? (int)after : 2;
+                store_as(mixed + t * w + c, neighbours(h + t * w + c, pitch, least, most, taps));
+            };
+            long t = 0;
+            for (; t < n && t < 2 * step; t++) at_an_end(t);
+            for (; t < inner; t++) store_as(mixed + t * w + c, neighbours(h + t * w + c, pitch, 2, 2, taps));
+            for (; t < n; t++) at_an_end(t);
+        });
         gemm(between, n, w, m.mix[layer].packed, hidden, w, HARDSWISH, {m.mix[layer].bias, h});
     }
     for (long t = 0; t < n; t++) {
         v8 s = splat(0.0f);
         for (int c = 0; c < w; c += LANES) s = fused(load(h + t * w + c), load(m.score + c), s);
-        out[t] = 1.0f / (1.0f + expf(-(sum(s) + m.score[w])));
+        out[t] = sum(s) + m.score[w];
     }
+    auto logistic = [&](long t) {
+        const v8 x = smaller(larger(load(out + t), splat(-80.0f)), splat(80.0f));
+        store(out + t, 1.0f / (1.0f + exp_of(-x)));
+    };
+    long t = 0;
+    for (; t + LANES <= n; t += LANES) logistic(t);
+    for (; t < n; t++) out[t] = 1.0f / (1.0f + expf(-out[t]));
 }
 
 static int descending(const void* a, const void* b) {
@@ -123,24 +143,23 @@ inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, cons
     });
 }
 
-inline void clear_borders(const Merging& m, float* row) {
-    for (int c = 0; c < 3; c++) row[c] = row[(m.bands + 1) * 3 + c] = 0;
-}
-
-// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on and rows of the picture.
+// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on. Of the picture
+// `row_of(bin)` is where a row goes, its borders being 0 already, and `filled(bin)` takes it.
+template <typename RowOf, typename Filled>
 inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, long start, long n,
-                        long bin, const MergeScratch& s, float* row, Bins& out) {
-    const long pitch = picture_pitch(m), bins = bins_of(m, n);
+                        long bin, const MergeScratch& s, Bins& out, RowOf row_of, Filled filled) {
+    const long bins = bins_of(m, n);
     logmel += start * m.bands, power += start * m.bands;
     if (m.keep == 1.0) {
         const float scale = 1.0f / f.scale;
-        for (long t = 0; t < n; t++, row += pitch) {
+        for (long t = 0; t < n; t++) {
+            float* row = row_of(bin + t);
             in_vectors(m.bands, [&](auto kind, long b) {
                 typedef decltype(kind) V;
                 V x = (load_as<V>(logmel + t * m.bands + b) + f.shift) * scale;
                 store_pixels(row + 3 + b * 3, x, x, load_as<V>(m.code + t * m.bands + b));
             });
-            clear_borders(m, row);
+            filled(bin + t);
             out.weight[bin + t] = 1, out.times_ms[bin + t] = (float)((start + t) * m.frame_ms);
         }
         return;
@@ -167,14 +186,14 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
         mass += share, moment += share * t;
     };
     auto close = [&](long t) {  // the bin's right edge lies in frame t
-        put_bin(m, f, mean, largest, code, row);
-        clear_borders(m, row);
+        put_bin(m, f, mean, largest, code, row_of(bin + current));
+        filled(bin + current);
         double centre = mass > 0 ? moment / mass : n - 1.0;
         out.times_ms[bin + current] = (float)((float)centre * (float)m.frame_ms) + (float)(start * m.frame_ms);
         double from = t ? s.cum[t - 1] : 0, score = s.cum[t] - from, part = (current + 1 - from) / fmax(score, 1e-9);
         double passed = fmin(t + fmin(fmax(part, 0), 1), (double)n);
         out.weight[bin + current] = (float)fmax(passed - ended, 0);
-        ended = passed, current++, row += pitch, mass = moment = 0;
+        ended = passed, current++, mass = moment = 0;
         memset(mean, 0, 3 * m.bands * sizeof(float));
     };
     for (long t = 0; t < n; t++) {

@@ -173,11 +173,12 @@ inline void project(const Block& b, const float* packed, const float* gate, cons
 // Sum over frequency of every channel of one step, times `weight`, added to `out`.
 inline void add_step(const Map& map, long t, float weight, float* out) {
     const float* row = map.row(t);
-    for (int c = 0; c < map.channels; c += LANES) {
-        v8 s = splat(0.0f);
-        for (int w = 0; w < map.width; w++) s = s + load(row + (long)w * map.channels + c);
-        store(out + c, fused(s, splat(weight), load(out + c)));
-    }
+    in_vectors(map.channels, [&](auto kind, long c) {
+        typedef decltype(kind) V;
+        V s = {};
+        for (int w = 0; w < map.width; w++) s = s + load_as<V>(row + (long)w * map.channels + c);
+        store_as(out + c, fused(s, all<V>(weight), load_as<V>(out + c)));
+    });
 }
 
 // Mean over frequency: `[steps][channels]`.
