@@ -23,7 +23,7 @@ SUFFIXES = frozenset(
 # Of a header that the file is too short for, as libsndfile remarks on it: bytes said and bytes there.
 _SHORT = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _WHOLE = 0.99  # an MP3's header counts frames, not samples
-_MAX_RATE = 10_000_000
+MAX_RATE = 10_000_000  # of a file or stream, Hz
 _PIECE = 1024
 _UNKNOWN_SIZE = 2**31 - 2**16  # said from here on by those who write to a pipe
 
@@ -64,7 +64,7 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
     total = read = 0
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            if not 1 <= file.samplerate <= _MAX_RATE:
+            if not 1 <= file.samplerate <= MAX_RATE:
                 raise AudioFileError(f"{name}: sample rate {file.samplerate}")
             resampler = None
             if file.samplerate != sample_rate:

@@ -13,44 +13,18 @@ from torch import Tensor, nn
 
 from .backbone import BackboneOutput
 from .chunking import Chunk, plan
-from .compression.base import check_lengths, check_reduction
+from .compression.base import check_reduction
 from .embedding import Embedding, frame_mean
 from .errors import ConfigError, UntrainedWeightsWarning
 from .fast import RUNTIMES, FastPath
 from .frontend import FrontEnd
+from .inputs import as_arrays, check_audio
 from .network import Network
 from .registry import ModelConfig
 from .runtime import RuntimeModel
 from .timing import average_around
 
 CHUNK_SECONDS = 10  # the network never sees more than this at once; weights are trained on as much
-
-
-def check_audio(audio: Tensor, lengths: Tensor | None = None, finite: bool = True) -> None:
-    """Raise TypeError or ValueError unless `audio` is `[n_sounds, n_samples]` float32, finite and not empty.
-
-    Args:
-        audio, lengths: as `HearModel.get_scene_embeddings`.
-        finite: look for NaN and infinity too.
-    """
-    if not isinstance(audio, Tensor):
-        raise TypeError(f"audio must be a torch.Tensor, got {type(audio).__name__}; use torch.from_numpy(...)")
-    if audio.is_complex():
-        raise TypeError(f"audio must be real float32, got {audio.dtype}")
-    if not audio.is_floating_point():
-        raise TypeError(f"audio must be float32 in [-1, 1], got {audio.dtype}; divide PCM by its full scale first")
-    if audio.dtype != torch.float32:
-        raise TypeError(f"audio must be float32, got {audio.dtype}; use audio.float()")
-    if audio.ndim != 2:
-        raise ValueError(f"audio must be (n_sounds, n_samples), got shape {tuple(audio.shape)}")
-    if 0 in audio.shape:
-        raise ValueError(f"audio must hold at least one sound of at least one sample, got shape {tuple(audio.shape)}")
-    # One sum tells in a tenth of the time, unless it overflows.
-    if finite and not bool(torch.isfinite(audio.sum())) and not bool(torch.isfinite(audio).all()):
-        rows = torch.nonzero(~torch.isfinite(audio).all(dim=1)).flatten().tolist()
-        raise ValueError(f"audio must be finite; NaN or infinity in sounds {rows[:10]}")
-    if lengths is not None:
-        check_lengths(lengths, *audio.shape)
 
 
 class HearModel(nn.Module):
@@ -227,7 +201,7 @@ class HearModel(nn.Module):
         engine = self.engine()
         if engine is not None:
             check_audio(audio, lengths, finite=False)  # the engine looks for itself
-            return torch.from_numpy(engine.get_scene_embeddings(*_arrays(audio, lengths)))
+            return torch.from_numpy(engine.get_scene_embeddings(*as_arrays(audio, lengths)))
         result: Tensor = self(audio, lengths)
         return result.float()
 
@@ -248,7 +222,7 @@ class HearModel(nn.Module):
         engine = self.engine()
         if engine is not None:
             check_audio(audio, lengths, finite=False)  # the engine looks for itself
-            found, milliseconds = engine.get_timestamp_embeddings(*_arrays(audio, lengths))
+            found, milliseconds = engine.get_timestamp_embeddings(*as_arrays(audio, lengths))
             return torch.from_numpy(found), torch.from_numpy(milliseconds)
         audio, lengths = self._prepare(audio, lengths)
         counts = self._frame_counts(audio, lengths)
@@ -400,7 +374,3 @@ class HearModel(nn.Module):
             if after is not None:  # the first chunk has all rows, later ones those that are not over
                 state = after if state is None else state.index_copy(0, rows, after)
             yield rows, picture, (counts[rows] - chunk.first).clamp(max=chunk.n_frames), chunk
-
-
-def _arrays(audio: Tensor, lengths: Tensor | None) -> tuple[np.ndarray, np.ndarray | None]:
-    return audio.detach().cpu().numpy(), None if lengths is None else lengths.cpu().numpy()

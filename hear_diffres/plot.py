@@ -16,7 +16,8 @@ from .adapter import SUFFIX as ADAPTER
 from .compression import DiffRes
 from .errors import ConfigError
 from .frontend import DMEL, FrontEnd
-from .hear import HearModel, check_audio
+from .hear import HearModel
+from .inputs import check_audio
 from .registry import build_compressor
 
 SECONDS = 10  # of a clip that are shown

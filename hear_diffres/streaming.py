@@ -10,6 +10,7 @@ import soxr
 import torch
 from torch import Tensor
 
+from .audio import MAX_RATE
 from .chunking import Chunk
 from .errors import StreamError
 from .hear import HearModel
@@ -34,7 +35,7 @@ class Streamer:
         sample_rate: of what is pushed, Hz; other than the model's 32,000 is resampled as audio files are.
 
     Raises:
-        TypeError, ValueError: `model` is no `HearModel`, `sample_rate` no positive number.
+        TypeError, ValueError: `model` is no `HearModel`, `sample_rate` no number from 1 to 10,000,000.
 
     >>> from hear_diffres import load_model
     >>> stream = Streamer(load_model("mn01", weights="random", chunk_seconds=1))
@@ -52,8 +53,8 @@ class Streamer:
             raise TypeError(f"model must be a HearModel, as load_model makes them, got {type(model).__name__}")
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | float | np.number):
             raise TypeError(f"sample_rate must be a number, got {type(sample_rate).__name__}")
-        if not 0 < sample_rate < float("inf"):
-            raise ValueError(f"sample_rate must be above 0 Hz, got {sample_rate}")
+        if not 1 <= sample_rate <= MAX_RATE:  # far below, soxr crashes
+            raise ValueError(f"sample_rate must lie in [1, {MAX_RATE}] Hz, got {sample_rate}")
         self.model, self.sample_rate = model, sample_rate
         own = model.sample_rate
         self._resampler = None if sample_rate == own else soxr.ResampleStream(sample_rate, own, 1, "float32", _QUALITY)

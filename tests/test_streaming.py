@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -217,6 +218,9 @@ def test_chunks_without_blocks_are_whole_frames():
 def test_bad_arguments():
     with pytest.raises(TypeError, match="HearModel"):
         Streamer("mn01")
-    for rate, error in ((0, ValueError), (-1, ValueError), (float("inf"), ValueError), ("8000", TypeError)):
+    for rate, error in (
+        *((rate, ValueError) for rate in (0, -1, 1e-320, 1e8, math.inf, math.nan)),
+        ("8000", TypeError),
+    ):
         with pytest.raises(error, match="sample_rate"):
             Streamer(model(), sample_rate=rate)

@@ -141,6 +141,8 @@ def _is_done(folder: Path, cell: Cell) -> bool:
         found = json.loads(path.read_text())
         stored, result, _, _ = (found[part] for part in ("cell", "result", "seconds", "machine"))
         history = result.get("history", [])
+        if not result:
+            raise ValueError("no result")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged: remove it, and its cell runs again") from error
     wanted = json.loads(json.dumps(dataclasses.asdict(cell)))

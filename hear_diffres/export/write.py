@@ -49,7 +49,7 @@ def export_model(
     if format not in FORMATS:
         raise ConfigError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.suffix != FORMATS[format]:
-        raise ConfigError(f"{path}: an {format} file is named NAME{FORMATS[format]}")
+        raise ConfigError(f"{path}: a file of format {format} is named NAME{FORMATS[format]}")
     if format == "native" and calibrate is not None:
         raise ConfigError("the compiled engine computes in float32, there is nothing to calibrate; int8 needs no audio")
     if int8 and calibrate is None and format != "native":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,13 @@ def load_model(
         raise TypeError(f"threads must be an integer, got {type(threads).__name__}")
     if threads is not None and not 1 <= threads <= _MAX_THREADS:
         raise ValueError(f"threads must lie in 1..{_MAX_THREADS}, got {threads}")
-    return RuntimeModel(open_file(path, threads, precision), Path(path), float(hop_ms))
+    model = RuntimeModel(open_file(path, threads, precision), Path(path), float(hop_ms))
+    model._opened = Path(path), threads, precision
+    return model
+
+
+def _open_again(path: Path, hop_ms: float, threads: int | None, precision: str) -> RuntimeModel:
+    return load_model(path, hop_ms=hop_ms, threads=threads, precision=precision)
 
 
 def get_scene_embeddings(audio: np.ndarray, model: RuntimeModel) -> np.ndarray:
@@ -75,6 +81,8 @@ def check_audio(audio: np.ndarray) -> None:
 class RuntimeModel:
     """Made by `load_model`. Clips longer than 10 s are embedded in chunks, memory does not grow with length.
 
+    A copy, or what is sent to another process, opens the file again.
+
     Attributes:
         metadata: what the file says about itself.
         backend: what runs it, e.g. "ONNX Runtime 1.31.1".
@@ -83,11 +91,19 @@ class RuntimeModel:
         scene_embedding_size, timestamp_embedding_size: length of a vector.
     """
 
+    _opened: tuple[Path, int | None, str] | None = None  # None: made in memory
+
     def __init__(self, backend: Backend, path: Path, hop_ms: float):
         self._backend, self.backend, self.hop_ms = backend, backend.name, hop_ms
         self.metadata = Metadata.from_strings(backend.strings, path)
         self.sample_rate = self.metadata.sample_rate
         self.scene_embedding_size = self.timestamp_embedding_size = self.metadata.embedding_size
+
+    def __reduce__(self) -> tuple[Callable[..., RuntimeModel], tuple[Path, float, int | None, str]]:
+        if self._opened is None:
+            raise TypeError("a RuntimeModel that was not opened from a file cannot be copied or pickled")
+        path, threads, precision = self._opened
+        return _open_again, (path, self.hop_ms, threads, precision)
 
     def get_scene_embeddings(self, audio: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """One vector per sound.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -160,6 +162,20 @@ def test_several_threads_have_one_model(tmp_path, suffix):
             for one in found:
                 np.testing.assert_allclose(one[0], opened.get_scene_embeddings(sound), rtol=0, atol=1e-5)
                 np.testing.assert_allclose(one[1], opened.get_timestamp_embeddings(sound)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".hear", ".onnx", ".xml"])
+def test_copies_open_the_file_again(tmp_path, suffix):
+    kind = {".hear": "native", ".onnx": "onnx", ".xml": "openvino"}[suffix]
+    if kind == "openvino":
+        pytest.importorskip("openvino", reason="needs hear-diffres[openvino]")
+    path = export_model(torch_model("mn01"), tmp_path / f"a{suffix}", kind)
+    opened = runtime.load_model(path, threads=1, hop_ms=100)
+    for copied in (copy.deepcopy(opened), pickle.loads(pickle.dumps(opened))):
+        assert copied.backend == opened.backend and copied.hop_ms == 100
+        np.testing.assert_array_equal(copied.get_scene_embeddings(AUDIO), opened.get_scene_embeddings(AUDIO))
+    with pytest.raises(TypeError, match="not opened from a file"):
+        pickle.dumps(load_model("mn01", runtime="native").engine())
 
 
 def test_wrong_lengths(model):
