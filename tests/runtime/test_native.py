@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -344,3 +346,28 @@ def test_an_engine_of_other_sources_is_none(monkeypatch):
         monkeypatch.undo()
         engine._library.cache_clear()
     assert engine.available()
+
+
+_FEW_THREADS = """
+import resource, sys
+import numpy as np
+from hear_diffres import runtime
+model = runtime.load_model(sys.argv[1], threads=500)
+said = [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")]
+limit = 1024 * said[0] + 2**28  # a thread's stack takes 8 MB of addresses
+resource.setrlimit(resource.RLIMIT_STACK, (2**23, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for sounds in (1, 600):
+    try:
+        model.get_scene_embeddings(np.zeros((sounds, 320), np.float32))
+    except OSError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
+def test_threads_that_the_system_refuses_are_named(tmp_path):
+    file = export_model(torch_model("mn01"), tmp_path / "a.hear", "native")
+    done = subprocess.run([sys.executable, "-c", _FEW_THREADS, str(file)], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["the system refuses 500 threads: choose fewer"] * 2, done.stdout + done.stderr

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <vector>
 #ifdef __unix__
 #include <unistd.h>
@@ -83,7 +84,7 @@ struct Handle {
 };
 
 // `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. 0: done;
-// 1: not enough memory, or threads.
+// 1: not enough memory; 2: the system gives no more threads.
 template <typename Body>
 int with_space(Handle* handle, bool pool, Body body) {
     Space space = {nullptr, nullptr, this_process()};
@@ -100,7 +101,11 @@ int with_space(Handle* handle, bool pool, Body body) {
         std::lock_guard<std::mutex> lock(handle->mutex);
         handle->spare.push_back(space);
         return !done;
+    } catch (const std::system_error&) {
+        if (space.data) handle->engine->free_space(space.data);
+        return 2;
     } catch (...) {
+        if (space.data) handle->engine->free_space(space.data);
         return 1;
     }
 }
@@ -143,7 +148,7 @@ void hd_close(void* opened) {
 
 long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)opened)->model); }
 
-// 0: done; 1: not enough memory. `scene` and `times` (around the `grid`): null where it is not wanted. `stages`: null, or
+// 0: done; 1: not enough memory; 2: no threads. `scene` and `times` (around the `grid`): null where it is not wanted. `stages`: null, or
 // room for four times in seconds.
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
              double hop_ms, float* scene, float* times, double* stages) {
@@ -153,7 +158,8 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
     });
 }
 
-// The same for `count` sounds of one length on end; vectors on end too. Where there are enough, each has a thread.
+// The same for `count` sounds of one length on end; vectors on end too; of 1 and 2 both bits. Where there are enough, each
+// has a thread.
 int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
                   long n_grid, double hop_ms, float* scenes, float* times) {
     Handle* handle = (Handle*)opened;

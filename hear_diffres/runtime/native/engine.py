@@ -231,6 +231,7 @@ class NativeEngine:
         if name is None:
             raise ValueError(f"variant: {variant!r} does not run on this processor")
         self.variant: str = name.decode()
+        self._threads = threads
         plan, weights = np.ascontiguousarray(program.plan, np.int64), np.ascontiguousarray(program.weights, np.float32)
         self._handle = self._library.hd_open(
             plan.ctypes.data, len(plan), weights.ctypes.data, len(weights), threads,
@@ -269,6 +270,7 @@ class NativeEngine:
 
         Raises:
             MemoryError: not enough of it.
+            OSError: the system gives no more threads.
         """
         audio = np.ascontiguousarray(audio, np.float32)
         places = np.ascontiguousarray([] if grid is None else grid, np.float32)
@@ -278,9 +280,14 @@ class NativeEngine:
             hop_ms, out.ctypes.data if grid is None else None, out.ctypes.data if len(places) else None,
             None if stages is None else stages.ctypes.data,
         )  # fmt: skip
-        if failed:
-            raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
+        self._check(failed, n_frames)
         return out
+
+    def _check(self, failed: int, n_frames: int) -> None:
+        if failed & 1:
+            raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
+        if failed:
+            raise OSError(f"the system refuses {self._threads} threads: choose fewer")
 
     def embed_many(
         self,
@@ -304,6 +311,7 @@ class NativeEngine:
 
         Raises:
             MemoryError: not enough of it.
+            OSError: the system gives no more threads.
         """
         audio = np.ascontiguousarray(audio, np.float32)
         places = np.ascontiguousarray([] if grid is None else grid, np.float32)
@@ -314,6 +322,5 @@ class NativeEngine:
             self._handle, count, audio.ctypes.data, n, int(at_start), n_frames, places.ctypes.data, len(places),
             hop_ms, scenes.ctypes.data if scene else None, times.ctypes.data if len(places) else None,
         )  # fmt: skip
-        if failed:
-            raise MemoryError(f"not enough memory for chunks of {n_frames} frames")
+        self._check(failed, n_frames)
         return scenes, times
