@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from . import device as devices
 
 SAVE_EVERY_S = 180.0
 LOG_EVERY = 50
@@ -176,7 +177,7 @@ class Loop:
                 lr = self.lr * self.schedule(self.clips)
                 for group, scale in zip(self.optimiser.param_groups, self.lr_scales, strict=True):
                     group["lr"] = lr * scale
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.on_gpu(self.device)):
                     total, parts = losses_of(batch)
                 self._descend(total, parts)
                 self.step, self.clips = int(batch["step"]) + 1, self.clips + len(batch["mel"])

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from hear_diffres.cli import app
@@ -17,6 +18,7 @@ from hear_diffres.samples import RATE, make
 from hear_diffres.train.adapt import adapt, recipe_for
 from hear_diffres.train.corpus import build_shards
 from hear_diffres.train.distill import distill
+from hear_diffres.train.loop import read_log
 from hear_diffres.train.recipe import Recipe
 from hear_diffres.train.stream import Source
 
@@ -116,3 +118,34 @@ def test_what_cannot_be_is_said_before_audio_is_decoded(source, tmp_path):
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 2 and "error:" in done.output and words in done.output
         assert not (tmp_path / "new").exists()
+
+
+_LOSS = {**Recipe("").loss, "spread": 1.0}
+_SPREAD = ("deviation", "motion", "contrast", "mixture")
+_ON_GPU = {
+    "a tier": Recipe("mn01", clips=4, blockwise_clips=4, **PLAN),
+    "wider": Recipe(
+        "mn02", clips=4, blockwise_clips=4, loss={**Recipe("").loss, "spread": 1.0}, spread=_SPREAD, **PLAN
+    ),
+    "samples": Recipe("shifted.toml", clips=4, blockwise_clips=0, norms="shared", **PLAN),
+    "adapter": replace(recipe_for("mn01", (0.5, 0.75), 4, procedural_only=False), **PLAN),
+}
+
+
+@pytest.mark.parametrize("name", _ON_GPU)
+def test_what_a_gpu_does_otherwise(source, tmp_path, monkeypatch, name):
+    """The teacher in the training process, products of bfloat16: losses stay the same. A processor plays the GPU."""
+    (tmp_path / "shifted.toml").write_text('name = "shifted"\nbackbone = "tiny"\nfrontend = "shifted"\n')
+    monkeypatch.setattr("hear_diffres.train.adapt.draw_logs", lambda run: None)
+    train = adapt if name == "adapter" else distill
+    losses = []
+    for on_gpu in (False, True):
+        monkeypatch.setattr("hear_diffres.train.device.on_gpu", lambda device, answer=on_gpu: answer)
+        run = tmp_path / str(on_gpu)
+        path = train(_ON_GPU[name], source, run)
+        assert all(torch.isfinite(value).all() for value in load_file(path).values() if value.is_floating_point())
+        rows = {log.stem: next(read_log(log)) for log in run.glob("*.csv")}
+        losses.append({(stage, key): value for stage, row in rows.items() for key, value in row.items()})
+    for key, value in losses[0].items():
+        if key[1] not in ("seconds", "grad_norm"):
+            assert losses[1][key] == pytest.approx(value, rel=0.1, abs=0.02), key
