@@ -145,7 +145,7 @@ class HearModel(nn.Module):
 
     @property
     def budget(self) -> str:
-        """How DiffRes spends its bins: "block" (per second) or "clip" (per chunk)."""
+        """How DiffRes spends its bins: "block" (per second), "clip" (per chunk), "active" (in louder seconds)."""
         return self.network.compressor.budget
 
     @property

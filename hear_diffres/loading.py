@@ -52,7 +52,7 @@ def load_model(
         adapter: what puts DiffRes in front of a `.pt` file. Default: the one made for this very file (by its sha256),
             beside it or among those that ship; where there is none that fits, DiffRes is off (`reduction` 0, with a
             warning).
-        budget: "block" or "clip", how DiffRes spends its bins. Default: the tier's.
+        budget: "block", "clip" or "active", how DiffRes spends its bins (see `DiffRes`). Default: the tier's.
         frontend: another front end in place of the tier's, e.g. "pcen" (`hear_diffres.frontend.FRONTENDS`). The
             weights that ship are for log-mel: with any other it is untrained.
         compressor: another one in place of DiffRes, e.g. "avg_pool" (`hear_diffres.compression.COMPRESSORS`). The

@@ -107,7 +107,7 @@ class Network(nn.Module):
         index = 0
         if self._rates:
             rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
-            index = nearest_rate(self._rates, rate)
+            index = nearest_rate(self._rates, self.compressor.resolution_rate(rate))
         run: FoldedMobileNet | Backbone | None = self._inference_backbone(index)
         if run is None:
             self._select(index)
@@ -142,7 +142,7 @@ class Network(nn.Module):
 
         Not those of other rates' sets, and not what batch normalisation counts in training.
         """
-        current = nearest_rate(self._rates, reduction) if self._rates else 0
+        current = nearest_rate(self._rates, self.compressor.resolution_rate(reduction)) if self._rates else 0
         others = {
             id(tensor)
             for module in self.modules()

@@ -39,7 +39,7 @@ class ModelConfig:
         backbone: by name, `backbone.BACKBONES`.
         backbone_options: likewise.
         estimator: DiffRes's importance network, "light", "paper" or "uniform" (average pooling).
-        budget: how DiffRes spends its bins unless told otherwise, "block" or "clip".
+        budget: how DiffRes spends its bins unless told otherwise, "block", "clip" or "active".
         block_frames: frames of a block.
         n_classes: AudioSet classes of the head.
     """
@@ -201,8 +201,8 @@ def build_frontend(config: ModelConfig) -> FrontEnd:
 def build_compressor(config: ModelConfig, frontend: FrontEnd, reduction: float, budget: str) -> Compressor:
     """The compressor of a variant, for what its front end gives."""
     check_reduction(reduction)
-    if budget not in ("block", "clip"):
-        raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
+    if budget not in DiffRes.budgets:
+        raise ValueError(f"budget must be one of {', '.join(DiffRes.budgets)}, got {budget!r}")
     if config.compressor != "diffres":
         kind = _known(config, "compressor", config.compressor, {"diffres": DiffRes, **COMPRESSORS})
         arguments: dict[str, Any] = {

@@ -39,7 +39,7 @@ Adapter = Annotated[Path | None, typer.Option(help="DiffRes for a .pt file (defa
 EmbeddingName = Annotated[
     str, typer.Option(help="Parts joined by +: mels block block_std all_block se all_se e1 clf logits.")
 ]
-Budget = Annotated[str | None, typer.Option(help='How DiffRes spends its bins: "block" (per second) or "clip".')]
+Budget = Annotated[str | None, typer.Option(help="How DiffRes spends its bins: block (per second), clip, or active.")]
 Precision = Annotated[
     str, typer.Option(help="float32, or bfloat16: faster for mn10 and wider where the processor multiplies in it.")
 ]

@@ -18,7 +18,7 @@ class BandsDiffRes(Compressor):
         pos_period: frames of DiffRes's blocks, and after which the position code restarts.
         frame_ms: hop in milliseconds.
         log_power: bands and frames are merged in the power domain; False merges the values themselves.
-        budget: DiffRes's, "block" or "clip".
+        budget: DiffRes's, "block", "clip" or "active".
         bands: how many are left, `1 <= bands <= F`. Default: half.
         estimator: DiffRes's, "light", "paper" or "uniform".
 
@@ -34,7 +34,7 @@ class BandsDiffRes(Compressor):
     torch.Size([2, 3, 50, 64])
     """
 
-    budgets = ("block", "clip")
+    budgets = DiffRes.budgets
     needs_weights = True
 
     def __init__(
@@ -82,6 +82,10 @@ class BandsDiffRes(Compressor):
     def macs_per_frame(self) -> int:
         """DiffRes's on the bands left; merging is not counted, as in `FewerBands`."""
         return self.inner.macs_per_frame()
+
+    def resolution_rate(self, reduction: float) -> float:
+        """DiffRes's."""
+        return self.inner.resolution_rate(reduction)
 
     def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
         """Bins and the fixed number of bands."""

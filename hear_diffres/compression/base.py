@@ -32,7 +32,8 @@ class CompressionOutput(Mapping[str, Tensor]):
             clips or, in budget "block", over all their blocks.
         x: `[B, T, F]` the input.
         times_ms: `[B, K]` float32, centre of each bin in milliseconds from the centre of frame 0.
-        durations: `[B, K]` frames (and parts of frames) that each bin spans; 0 beyond the last valid bin.
+        durations: `[B, K]` frames (and parts of frames) that each bin spans; 0 beyond the last valid bin. Frames that
+            are dropped (DiffRes's budget "active") are nowhere.
         lengths: `[B]` number of valid bins.
         cum_score: `[B, T]` float64, running sum of the scores: frame `j` spans bins `cum[j-1]` to `cum[j]`.
     """
@@ -134,6 +135,10 @@ class Compressor(nn.Module, ABC):
     def macs_per_frame(self) -> int:
         """Multiply-accumulates per input frame; what costs nothing has none."""
         return 0
+
+    def resolution_rate(self, reduction: float) -> float:
+        """How much coarser frames get, as a rate: which normalisation the backbone takes."""
+        return reduction
 
     def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
         """Bins K and bands of the output for `n_frames` frames.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .active import active_frames, split_rate
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction, n_bins
 from .estimator import importance, make_estimator
 from .guide import guide, unguided
@@ -33,7 +34,9 @@ class DiffRes(Compressor):
             0 is the identity.
         learn_pos_emb: make the position code a parameter.
         budget: "clip" spends the bins over the whole clip, as in the paper; "block" spends a fixed number in every
-            block of `block_frames`, which makes the result independent of what follows: it can be streamed.
+            block of `block_frames`, which makes the result independent of what follows: it can be streamed. "active"
+            (not in the paper) keeps the blocks with most sound as they are and drops the others, up to half of the
+            frames; what is to be removed beyond that is merged by "block" among those left (`compression.active`).
         estimator: "light" (default, 12 times cheaper), "paper", or "uniform" (average pooling).
         compat: "pydiffres" reproduces the released code, faults included, and its state dict; None mends them
             (water-filling scores, plain maximum, silence relative to the clip, exact bin counts).
@@ -61,7 +64,7 @@ class DiffRes(Compressor):
     True
     """
 
-    budgets = ("block", "clip")
+    budgets = ("block", "clip", "active")
     block_frames: int
     needs_weights = True
 
@@ -87,10 +90,12 @@ class DiffRes(Compressor):
             raise ValueError(f"pos_period must be >= 1, got {pos_period}")
         if not frame_ms > 0:
             raise ValueError(f"frame_ms must be > 0, got {frame_ms}")
-        if budget not in ("clip", "block"):
-            raise ValueError(f"budget must be 'clip' or 'block', got {budget!r}")
+        if budget not in self.budgets:
+            raise ValueError(f"budget must be one of {', '.join(self.budgets)}, got {budget!r}")
         if compat not in (None, "pydiffres"):
             raise ValueError(f"compat must be None or 'pydiffres', got {compat!r}")
+        if compat and budget == "active":
+            raise ValueError("compat='pydiffres' has the budgets 'clip' and 'block', got 'active'")
         if compat and not log_power:
             raise ValueError("compat='pydiffres' is for log power: log_power must be True")
         self.in_t_dim, self.in_f_dim = in_t_dim, in_f_dim
@@ -116,6 +121,20 @@ class DiffRes(Compressor):
         """Multiply-accumulates per input frame: the estimator, and three channels merged (two bins each)."""
         return self.model.macs_per_frame() + 6 * self.in_f_dim
 
+    def resolution_rate(self, reduction: float) -> float:
+        """Share of the frames that is merged away: in budget "active" less than what is removed."""
+        return split_rate(reduction)[1] if self.budget == "active" else reduction
+
+    def out_shape(self, n_frames: int, reduction: float) -> tuple[int, int]:
+        """Bins and bands."""
+        if self.budget != "active":
+            return super().out_shape(n_frames, reduction)
+        drop, inner = split_rate(reduction)
+        kept = int(n_bins(torch.tensor([n_frames], device="cpu"), drop))
+        sizes = torch.tensor([self.block_frames, kept % self.block_frames], device="cpu")
+        full, rest = n_bins(sizes, inner).tolist()
+        return full * (kept // self.block_frames) + rest, self.in_f_dim
+
     def _bins(self, lengths: Tensor, reduction: float) -> Tensor:
         return n_bins(lengths, reduction, truncate=self.compat is not None)
 
@@ -128,15 +147,34 @@ class DiffRes(Compressor):
         if lengths is None:
             lengths = torch.full((len(x),), x.shape[1], device=x.device)
         lengths = lengths.to(x.device).long()
+        if self.budget == "active" and rate > 0:
+            return self._of_active(x, lengths, rate)
+        return self._by_budget(x, lengths, rate)
+
+    def _by_budget(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
         if rate == 0 and self.compat is None:
             return self._identity(x, lengths)
-        if self.budget == "block" and x.shape[1] > self.block_frames:
+        if self.budget != "clip" and x.shape[1] > self.block_frames:
             return self._by_blocks(x, lengths, rate)
         return self._compress(x, lengths, rate, self._position(x, lengths))
 
+    def _of_active(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
+        """The blocks with most sound on end, and merged as far as is left to do; then back to the clip's own times."""
+        drop, inner = split_rate(rate)
+        index, kept = active_frames(x, lengths, drop, self.block_frames, self.log_power)
+        out = self._by_budget(x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2])), kept, inner)
+        place = (out.times_ms / self.frame_ms).clamp(max=index.shape[1] - 1)
+        left = place.long()
+        here, after = (index.gather(1, at).float() for at in (left, (left + 1).clamp(max=index.shape[1] - 1)))
+        times = torch.lerp(here, after, place - left) * self.frame_ms
+        shares = torch.diff(out.cum_score, dim=1, prepend=out.cum_score.new_zeros(len(x), 1))
+        whole = shares.new_zeros(x.shape[:2]).scatter(1, index, shares)
+        score = out.score.new_zeros(x.shape[:2]).scatter(1, index, out.score.squeeze(2))
+        return replace(out, score=score.unsqueeze(2), x=x, times_ms=times, cum_score=whole.cumsum(1))
+
     def _position(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The position code for the frames of `x`, `[1, T, F]`, or a row per clip where it depends on their lengths."""
-        period = self.block_frames if self.budget == "block" else self.pos_period
+        period = self.pos_period if self.budget == "clip" else self.block_frames
         longest, code = x.shape[1], self.pos_emb
         n_frames = longest if period is None else min(period, longest)
         if self.learn_pos_emb and (longest if period is None else period) > code.shape[1]:

@@ -244,7 +244,7 @@ def test_warp_of_known_scores():
     [
         (lambda: DiffRes(10, 4, 1.0), ValueError, r"\[0, 1\)"),
         (lambda: DiffRes(10, 4, -0.1), ValueError, r"\[0, 1\)"),
-        (lambda: DiffRes(10, 4, 0.5, budget="second"), ValueError, "'clip' or 'block'"),
+        (lambda: DiffRes(10, 4, 0.5, budget="second"), ValueError, "block, clip, active"),
         (lambda: DiffRes(10, 4, 0.5, estimator="big"), ValueError, "light"),
         (lambda: DiffRes(10, 4, 0.5, compat="other"), ValueError, "pydiffres"),
         (lambda: DiffRes(0, 4, 0.5), ValueError, ">= 1"),
