@@ -23,6 +23,7 @@ SETS = {
     "pitch": "pitch",
 }
 PUBLISHED = "probe_published"
+ACTIVE = ", budget active"
 BESIDE = "mn04 as trained beside its controls"
 
 
@@ -93,6 +94,7 @@ def rows() -> list[tuple[str, str, str]]:
     for rate in ("25%", "50%", "75%"):
         if read("probe_adapter_mn04"):
             out.append((f"published mn04 + adapter, {rate}", "probe_adapter_mn04", rate))
+            out.append((f"published mn04 + adapter, budget active, {rate}", "probe_adapter_mn04", f"{rate}{ACTIVE}"))
     for rate in ("50%", "75%"):
         out.append((f"control: published, mel power averaged, {rate}", PUBLISHED, f"mel power averaged, {rate}"))
     return out
@@ -113,9 +115,10 @@ def spread(result: dict[str, Any] | None, data: str, row: str, classifier: str =
 
 def few() -> str:
     """The rows that README shows: the tiers, the published network, and what costs nothing."""
-    left_out = ("control: mn04's weights", "mn04 trained on 64", "control: publi", "published mn04 + adapter, 25",
-                "mn04, 75 %", "mn04, all frames")  # fmt: skip
-    shown = [row for row in rows() if not row[0].startswith(left_out)]
+    left_out = ("control: mn04's weights", "mn04 trained on 64", "control: publi", "mn04, 75 %", "mn04, all frames")
+    shown = [
+        row for row in rows() if not row[0].startswith(left_out) and ("adapter" not in row[0] or "25%" not in row[0])
+    ]
     return _sets([row for row in shown if "block_std" not in row[0]])
 
 
@@ -147,6 +150,24 @@ def _stamps(names: Collection[str]) -> str:
         for processor, of in sorted(days.items())
     )
     return "; ".join(by_processor) + "."
+
+
+def active() -> str:
+    """DiffRes's budgets "block" and "active" at half and a quarter of the frames."""
+    shown = {data: {"mean": "mean", **SETS}[data] for data in ("mean", "esc10", "esc50_16k", "fsdd", "arabic_words")}
+    head = "".join(f" {title} {rate} |" for title in shown.values() for rate in ("50%", "75%"))
+    lines = [f"| block / active |{head}", "|---" * (1 + 2 * len(shown)) + "|"]
+    names = {f"probe_{name}": name for name in list_models()} | {"probe_adapter_mn04": "published mn04 + adapter"}
+    for name, title in names.items():
+        result = read(name)
+        if score(result, "mean", f"50%{ACTIVE}") is not None:
+            cells = [
+                " / ".join(text(score(result, data, f"{rate}{budget}")) for budget in ("", ACTIVE))
+                for data in shown
+                for rate in ("50%", "75%")
+            ]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def extra() -> str:

@@ -13,7 +13,7 @@ from hear_diffres.weights import shipped
 from . import archive, chunks, hear_table, reference, streaming
 from .command import no_options
 from .load import note
-from .probe_tables import RESULTS, ROOT, SETS, bfloat16, extra, few, int8, rates, read, sets, stamp, widened
+from .probe_tables import RESULTS, ROOT, SETS, active, bfloat16, extra, few, int8, rates, read, sets, stamp, widened
 
 
 def tiers() -> str:
@@ -206,7 +206,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "precision": precision,
         "bfloat16": bfloat16,
     },
-    "docs/training.md": {"extra": extra, "widened": widened},
+    "docs/training.md": {"active": active, "extra": extra, "widened": widened},
     "docs/streaming.md": {"stream": stream, "chunks": chunk_costs, "archive": reading_ahead},
     "docs/frontends.md": {"frontends": frontends, "compressors": compressors},
 }
