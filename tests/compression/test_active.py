@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hear_diffres import load_model
+from hear_diffres import Streamer, load_model
 from hear_diffres.compression import DiffRes
 from hear_diffres.compression.active import active_frames, activity, split_rate
 from hear_diffres.errors import ConfigError
@@ -106,6 +106,33 @@ def test_values_that_are_no_power():
     x[:, 100:200] *= 100
     out = layer(log_power=False)(x, reduction=0.5)
     assert set(range(100, 200)) <= set((out.times_ms[0] / 10).round().long().tolist())
+
+
+def uneven(seconds: float, seed: int) -> torch.Tensor:
+    """`[1, n]`: noise, every second at a level of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randperm(16, generator=generator)[: int(seconds) + 1]
+    level = (10 ** (-steps.float() / 10)).repeat_interleave(32_000)[: int(32_000 * seconds)]
+    return (torch.randn(len(level), generator=generator) * 0.3 * level)[None]
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5, 0.75])
+def test_embeddings_of_a_batch_and_of_a_stream_are_those_of_single_clips(rate):
+    model = load_model("mn01", reduction=rate, budget="active")
+    clips = [uneven(seconds, seed) for seed, seconds in enumerate((12.3, 0.4, 5.0))]
+    lengths = torch.tensor([clip.shape[1] for clip in clips])
+    batch = torch.full((3, int(lengths.max())), 0.7)
+    for row, one in enumerate(clips):
+        batch[row, : one.shape[1]] = one[0]
+    scenes, (steps, _) = model.get_scene_embeddings(batch, lengths), model.get_timestamp_embeddings(batch, lengths)
+    for row, one in enumerate(clips):
+        torch.testing.assert_close(scenes[row : row + 1], model.get_scene_embeddings(one), rtol=0, atol=1e-4)
+        alone, _ = model.get_timestamp_embeddings(one)
+        torch.testing.assert_close(steps[row : row + 1, : alone.shape[1]], alone, rtol=0, atol=1e-3)
+    stream, got = Streamer(model), []
+    for piece in (*clips[0][0].split(7_777), None):
+        got.append((stream.finish() if piece is None else stream.push(piece.numpy()))[0])
+    torch.testing.assert_close(torch.cat(got)[None], model.get_timestamp_embeddings(clips[0])[0], rtol=0, atol=1e-5)
 
 
 def test_models_take_it():
