@@ -28,8 +28,8 @@ def compare(
         budget: seconds in the functions after which no further round starts. Of a function that takes more than a third
             of it, the last call before the rounds is the measurement.
         clock: in seconds; `time.process_time` for what other programs lengthen less.
-        groups: of the functions, their runtimes. Where one follows that is of another group there is a `PAUSE`, and a
-            call that does not count unless it would take as long.
+        groups: of the functions, their runtimes. Where one follows that is of another group there is a `PAUSE`. Of a
+            function that takes less than that, every other call does not count.
     """
     before: dict[str, float] = {}
     for name, function in functions.items():
@@ -45,8 +45,8 @@ def compare(
             group = groups and groups[name]
             if group != before_this:
                 time.sleep(PAUSE)
-                if before.get(name, PAUSE) < PAUSE:  # the core has slept, and holds what the others left
-                    function()
+            if groups and before.get(name, PAUSE) < PAUSE:  # the core may have slept, and holds what the others left
+                function()
             start, before_this = time.perf_counter(), group
             seconds[name].append(_seconds(function, clock))
             spent += time.perf_counter() - start
