@@ -101,7 +101,8 @@ class Compressor(nn.Module, ABC):
         feature_channels: channels C of the output's `feature`.
         power_channels: how many of them, from the first, are a picture like the input (natural-log power, where
             the front end gives that); the others are codes in `[-1, 1]`.
-        budget: "block" where the result does not depend on what follows the block of a frame, else "clip".
+        budget: "block" where the result does not depend on what follows the block of a frame, else "clip", or "active"
+            (DiffRes's).
         budgets: those that its constructor takes; where there is but one, it takes no such argument.
         block_frames: frames of a block that is compressed by itself in "block" budget; None where there are none.
         log_power: the picture is natural-log power, so that frames may be merged in the power domain; False merges
@@ -147,7 +148,7 @@ class Compressor(nn.Module, ABC):
         >>> DiffRes(100, 64, 0.5).out_shape(1000, 0.75)
         (250, 64)
         """
-        size = (self.block_frames if self.budget == "block" else None) or n_frames
+        size = (self.block_frames if self.budget != "clip" else None) or n_frames
         full, rest = self._bins(torch.tensor([size, n_frames % size], device="cpu"), reduction).tolist()
         return full * (n_frames // size) + rest, self.in_f_dim
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .active import active_frames, split_rate
-from .base import CompressionOutput, Compressor, check_logmel, check_reduction, n_bins
+from .base import CompressionOutput, Compressor, check_logmel, check_reduction, count_bins, n_bins
 from .estimator import importance, make_estimator
 from .guide import guide, unguided
 from .merge import merge_power
@@ -130,10 +130,7 @@ class DiffRes(Compressor):
         if self.budget != "active":
             return super().out_shape(n_frames, reduction)
         drop, inner = split_rate(reduction)
-        kept = int(n_bins(torch.tensor([n_frames], device="cpu"), drop))
-        sizes = torch.tensor([self.block_frames, kept % self.block_frames], device="cpu")
-        full, rest = n_bins(sizes, inner).tolist()
-        return full * (kept // self.block_frames) + rest, self.in_f_dim
+        return super().out_shape(count_bins(n_frames, drop), inner)
 
     def _bins(self, lengths: Tensor, reduction: float) -> Tensor:
         return n_bins(lengths, reduction, truncate=self.compat is not None)

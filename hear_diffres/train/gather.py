@@ -46,11 +46,6 @@ def chosen(folder: Path, rule: Rule) -> list[str]:
     ]
 
 
-def lacking(folder: Path, rule: Rule) -> list[str]:
-    """Files that a rule names and its repository's `folder` does not hold: it is at another commit, or incomplete."""
-    return sorted(set(rule.get("files", ())).difference(_found(folder)))
-
-
 def _found(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in audio_below(folder)]
 
@@ -104,7 +99,7 @@ def gather(
                 os.link(folder / name, target)
             except OSError:  # another disk, or one without links
                 shutil.copyfile(folder / name, target)
-        yield shard, len(names), lacking(folder, rules[shard])
+        yield shard, len(names), sorted(set(rules[shard].get("files", ())).difference(names))
 
 
 def _place(checkouts: Path, repository: str) -> Path | None:
