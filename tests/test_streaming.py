@@ -60,7 +60,7 @@ LENGTHS = st.one_of(st.integers(1, 2000), st.integers(1, 5 * SECOND), NEAR)
 BORDERS = st.lists(st.one_of(st.integers(0, 5 * SECOND), NEAR, st.sampled_from([1, 2, 3])), max_size=12)
 
 
-@given(LENGTHS, BORDERS, st.sampled_from(["logmel", "pcen", "linear"]), st.sampled_from(["block", "clip"]))
+@given(LENGTHS, BORDERS, st.sampled_from(["logmel", "pcen", "linear"]), st.sampled_from(["block", "clip", "active"]))
 def test_any_cut_equals_the_whole(n, borders, frontend, budget):
     net, audio = model(frontend=frontend, budget=budget), sound()[3 * SECOND :][:n]
     stream = Streamer(net)

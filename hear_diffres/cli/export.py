@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import HearDiffResError
-from .common import Adapter, EmbeddingName, Reduction, Weights, app, fail
+from .common import Adapter, Budget, EmbeddingName, Reduction, Weights, app, fail
 
 
 @app.command()
@@ -28,6 +28,7 @@ def export(
         Path | None,
         typer.Option(help="Folder of audio like that to be embedded: int8 ranges are measured on it."),
     ] = None,
+    budget: Budget = None,
     weights: Weights = None,
     adapter: Adapter = None,
     chunk_seconds: Annotated[
@@ -37,9 +38,9 @@ def export(
 ) -> None:
     """Write a model as one file from waveform to scene and timestamp embeddings, for `hear_diffres.runtime`.
 
-    Batch and length are free; reduction and embedding are fixed in the file. A .hear file needs numpy alone, and is the
-    fastest on a CPU up to mn20. The ONNX file runs wherever ONNX Runtime does: its only input that must be given is
-    `audio`, 32 kHz mono float32 of n_sounds x n_samples.
+    Batch and length are free; reduction, budget and embedding are fixed in the file. A .hear file needs numpy alone,
+    and is the fastest on a CPU up to mn20. The ONNX file runs wherever ONNX Runtime does: its only input that must be
+    given is `audio`, 32 kHz mono float32 of n_sounds x n_samples.
     """
     from ..errors import UntrainedWeightsWarning
     from ..export import FORMATS, export_model
@@ -57,7 +58,7 @@ def export(
         warnings.simplefilter("error", UntrainedWeightsWarning)
         try:
             net = load_model(
-                model, reduction=reduction, embedding=embedding, weights=weights, adapter=adapter,
+                model, reduction=reduction, embedding=embedding, budget=budget, weights=weights, adapter=adapter,
                 chunk_seconds=chunk_seconds,
             )  # fmt: skip
             path = export_model(net, output, format, int8=int8, calibrate=calibrate)

@@ -8,7 +8,7 @@ from torch import Tensor
 from .base import n_bins
 from .power import EPSILON, widened
 
-_RANGE = 11.5  # nepers of power, 50 dB: what is further below a clip's loudest frame counts as silence
+ACTIVE_RANGE = 11.5  # nepers of power, 50 dB: what is further below a clip's loudest frame counts as silence
 LEAST_SHARE = 0.5  # of the frames; where fewer are wanted, the rest is merged
 
 
@@ -32,7 +32,7 @@ def activity(x: Tensor, mask: Tensor, log_power: bool = True) -> Tensor:
     wide = widened(x)
     level = torch.logsumexp(wide, 2) if log_power else (wide.square().sum(2) + EPSILON).log()
     level = level.masked_fill(~mask, -torch.inf)
-    return (level - level.amax(1, keepdim=True) + _RANGE).clamp(min=0)
+    return (level - level.amax(1, keepdim=True) + ACTIVE_RANGE).clamp(min=0)
 
 
 @torch.no_grad()

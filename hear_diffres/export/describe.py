@@ -21,5 +21,5 @@ def metadata(model: HearModel, precision: str) -> Metadata:
         embedding_size=model.scene_embedding_size, sample_rate=model.sample_rate, hop_length=frontend.hop_length,
         n_fft=frontend.n_fft, context_frames=CONTEXT_FRAMES, chunk_frames=model.chunk_frames, precision=precision,
         weights=source, weights_sha256=model.weights_sha256, adapter_sha256=model.adapter_sha256,
-        package=f"hear_diffres {__version__}",
+        package=f"hear_diffres {__version__}", budget=model.budget,
     )  # fmt: skip

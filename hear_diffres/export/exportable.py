@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..backbone import MobileNet
 from ..compression import BandsDiffRes, DiffRes
+from ..compression.active import split_rate
 from ..errors import ConfigError
 from ..frontend import LogMel
 from ..hear import HearModel
@@ -19,8 +20,8 @@ def check_exportable(model: HearModel) -> None:
     compressor = compressor.inner if isinstance(compressor, BandsDiffRes) else compressor
     if type(compressor) is not DiffRes:
         wrong.append(f"compressor {type(compressor).__name__} (export knows DiffRes, and BandsDiffRes)")
-    elif compressor.compat is not None or compressor.learn_pos_emb or compressor.budget != "block":
-        wrong.append("DiffRes in another budget than 'block', with a learned position code, or compat='pydiffres'")
+    elif compressor.compat is not None or compressor.learn_pos_emb or compressor.budget == "clip":
+        wrong.append("DiffRes in budget 'clip', with a learned position code, or compat='pydiffres'")
     elif model.chunk_frames % compressor.block_frames:
         wrong.append(f"blocks of {compressor.block_frames} frames, which do not fill a chunk")
     if not isinstance(network.backbone, MobileNet):
@@ -45,3 +46,8 @@ def compressor_of(model: HearModel) -> DiffRes:
     if not isinstance(compressor, DiffRes):
         raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(compressor).__name__}")
     return compressor
+
+
+def dropped_and_merged(model: HearModel) -> tuple[float, float]:
+    """Share of the frames that is dropped, and the rate at which those left are merged."""
+    return split_rate(model.reduction) if model.budget == "active" else (0.0, model.reduction)

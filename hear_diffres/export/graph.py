@@ -161,6 +161,13 @@ class Graph:
         self.nodes.append(helper.make_node("TopK", [x, self.constant([size])], outputs, name=name, axis=-1))
         return name
 
+    def largest_at(self, x: str, count: str) -> str:
+        """Where the `count` largest of the last axis are, from the largest down, int64."""
+        name = self._name("TopK")
+        outputs = [f"{name}/values", name]
+        self.nodes.append(helper.make_node("TopK", [x, self.vector(count)], outputs, name=name, axis=-1))
+        return name
+
     def sum(self, x: str, *axes: int, keep: bool = False) -> str:
         """Sum over axes."""
         return self.op("ReduceSum", x, list(axes), keepdims=int(keep))

@@ -12,8 +12,9 @@ from ..frontend import LogMel
 from ..frontend.stft import CONTEXT_FRAMES
 from ..hear import HearModel
 from . import layers, merging
+from .active import merge_active
 from .edges import emphasised
-from .exportable import compressor_of, frontend_of
+from .exportable import compressor_of, dropped_and_merged, frontend_of
 from .graph import Graph, Value
 from .moments import averaging, frame_times
 from .spectrum import log_mel, window_span
@@ -53,12 +54,13 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
         with g.scope("diffres"):
             outer = network.compressor
             bands = merging.merge_bands(g, logmel, outer) if isinstance(outer, BandsDiffRes) else logmel
-            merged = merging.merge(g, bands, n_frames, compressor, model.reduction)
+            merge = merge_active if compressor.budget == "active" else merging.merge
+            merged = merge(g, bands, n_frames, compressor, model.reduction)
             average, largest, code = merged.channels
             parts = [g.unsqueeze(x, 1) for x in (normalise(average), normalise(largest), code)]
             picture = g.transpose(g.op("Concat", *parts, axis=1), 0, 1, 3, 2)
         g.int8_weights = int8_weights
-        rate = nearest_rate(network._rates, model.reduction) if network._rates else None
+        rate = nearest_rate(network._rates, dropped_and_merged(model)[1]) if network._rates else None
         features = layers.run(g, picture, merged.durations, backbone, taps, rate)
         with g.scope("embedding"):
             windows: dict[int, str] = {}

@@ -22,7 +22,7 @@ from ..runtime.backends import NativeBackend
 from ..runtime.native import NativeFileError, Program, available, has_bfloat16
 from ..runtime.native.engine import FORMAT, LANES
 from .describe import metadata
-from .exportable import check_exportable, compressor_of, frontend_of
+from .exportable import check_exportable, compressor_of, dropped_and_merged, frontend_of
 
 _ACTS = {"": 0, "relu": 1, "hardswish": 2}
 _FLOOR = 1e-5  # of LogMel, under the logarithm
@@ -76,7 +76,7 @@ def native_program(model: HearModel) -> Program:
     _merging(out, model)
     backbone = model.network.mobilenet
     if model.network._rates:
-        select_rate(backbone, nearest_rate(model.network._rates, model.reduction))
+        select_rate(backbone, nearest_rate(model.network._rates, dropped_and_merged(model)[1]))
     _backbone(out, backbone, {"clf", "logits"} & set(model.embedding.parts) != set())
     parts = [number for part in model.embedding.parts for number in _numbers(part, backbone)]
     out.ints(len(parts), *parts)
@@ -116,8 +116,8 @@ def _merging(out: _Writer, model: HearModel) -> None:
     compressor = compressor_of(model)
     estimator = compressor.model
     width = estimator.reduce.out_features if isinstance(estimator, LightEstimator) else 0
-    keep = np.array([1 - model.reduction]).view(np.int64)
-    out.ints(compressor.in_f_dim, compressor.block_frames, width, keep[0])
+    drop, merge = dropped_and_merged(model)
+    out.ints(compressor.in_f_dim, compressor.block_frames, width, *np.array([1 - drop, 1 - merge]).view(np.int64))
     block = torch.zeros(1, compressor.block_frames, compressor.in_f_dim)
     lengths = torch.tensor([compressor.block_frames])
     out.floats(compressor.frame_ms, compressor._position(block, lengths))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from .errors import ModelFileError
@@ -31,6 +31,7 @@ class Metadata:
         weights: "shipped", "random", or the file's name.
         weights_sha256, adapter_sha256: of the files, or "".
         package: what wrote it.
+        budget: how DiffRes spends its bins: "block", or "active" (in the seconds with most sound).
     """
 
     format: int
@@ -48,6 +49,7 @@ class Metadata:
     weights_sha256: str
     adapter_sha256: str
     package: str
+    budget: str = "block"  # also of files from before there was another
 
     def to_strings(self) -> dict[str, str]:
         """As stored."""
@@ -66,6 +68,8 @@ class Metadata:
             raise ModelFileError(f"{path}: not written by `hear-diffres export` (it has no {PREFIX}format)")
         for field in fields(cls):
             text = found.get(PREFIX + field.name)
+            if text is None and field.default is not MISSING:
+                continue
             if text is None:
                 raise ModelFileError(f"{path}: its metadata lacks {PREFIX}{field.name}")
             try:

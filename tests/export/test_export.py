@@ -59,7 +59,7 @@ def test_names_of_nodes_and_tensors_are_unique(mn01):
 
 def test_what_cannot_be_exported_says_why(tmp_path):
     file = tmp_path / "a.onnx"
-    with pytest.raises(ConfigError, match="budget than 'block'"):
+    with pytest.raises(ConfigError, match="budget 'clip'"):
         export_model(torch_model("mn01", budget="clip"), file)
     with pytest.raises(ConfigError, match="front end PCEN"):
         export_model(torch_model("mn01", frontend="pcen", weights="random"), file)

@@ -157,6 +157,34 @@ def test_adapters_take_their_own_set_of_the_rate(opened):
         close(found[0.5], model, SOUND[None, :64_000])
 
 
+@pytest.mark.parametrize("reduction", [0.0, 0.3, 0.5, 0.75, 0.9])
+def test_seconds_with_most_sound(opened, reduction):
+    """Budget "active": silent, equally loud and cut off seconds, and sounds of several chunks."""
+    model = torch_model("mn04_b64" if reduction == 0.75 else "mn01", reduction=reduction, budget="active")
+    ours = opened(model)
+    assert ours.metadata.budget == "active"
+    loudness = np.repeat(np.random.default_rng(2).uniform(0, 1, len(SOUND) // 3_200 + 1) ** 4, 3_200)[: len(SOUND)]
+    quiet = np.zeros(150_000, np.float32)
+    quiet[40_000:90_000] = SOUND[:50_000]
+    for audio in (SOUND * loudness.astype(np.float32), quiet, np.tile(SOUND[:32_000], 4)[:100_000], SOUND[:20_001]):
+        close(ours, model, np.stack([audio, audio[::-1]]))
+    loud = SOUND[None, :100_000] * np.linspace(0, 1, 100_000, dtype=np.float32) * np.float32(1e20)
+    close(ours, model, loud, 1e-3)
+
+
+def test_what_was_dropped_counts_for_an_adapter(opened):
+    """At half of the frames nothing is merged, so the published normalisation is used, at a quarter that of half."""
+    model = torch_model("mn01", weights="random", reduction=0.5, budget="active")
+    make_adaptable(model.network, (0.0, 0.5, 0.75))
+    for name, value in model.state_dict().items():
+        for index in (1, 2):
+            if name.endswith(f".norm.rates.{index}.weight"):
+                value.fill_(1 + index / 5)
+    for rate in (0.5, 0.75):
+        model.reduction = rate
+        close(opened(model), model, SOUND[None, :160_000])
+
+
 def test_bands_and_hop_of_another_variant(opened, tmp_path):
     """64 bands, as the control `bands` has, and a hop of 20 ms."""
     text = 'name = "other"\nwidth_mult = 0.1\nn_mels = 64\nhop_length = 640\nblock_frames = 50\n'

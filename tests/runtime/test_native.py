@@ -146,6 +146,18 @@ def test_bfloat16_where_tiles_begin_within_a_row(bands):
     assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.999 and np.isfinite(b).all()
 
 
+def test_programs_of_the_first_format_are_read():
+    """Before frames could be dropped, there was no number for how many stay."""
+    program = native_program(torch_model("mn01"))
+    stay = 4 + 2 * 128 + 3  # format, front end, bands, block, width
+    assert program.plan[0] == 2 and program.plan[stay] == np.array([1.0]).view(np.int64)[0]
+    numbers = np.delete(program.plan, stay)
+    numbers[0] = 1
+    old = replace(program, plan=numbers)
+    a, b = (NativeEngine(one, 1, "").embed(SOUND[:64_000], 200, True) for one in (program, old))
+    np.testing.assert_array_equal(a, b)
+
+
 def wide_program(inputs, opened):
     """A network of one block of these widths, as no tier has it."""
     model = torch_model("mn01", weights="random")

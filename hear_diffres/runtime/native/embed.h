@@ -2,6 +2,7 @@
 #pragma once
 #include <time.h>
 
+#include "active.h"
 #include "mobilenet.h"
 #include "pool.h"
 
@@ -69,8 +70,9 @@ struct Call {
     Workspace& space;
     hd_pool* pool;
     int threads;
-    long frames;
-    float *logmel, *power, *logs, *merged;  // the last two: of merged bands, or the first two again
+    long frames, kept;  // kept: frames that DiffRes takes, the others being dropped
+    float *logmel, *power, *logs, *merged;  // the last two: of merged bands and kept frames, or the first two again
+    long* index;  // kept frames, or null for all
     Bins bins;
     double* merging;  // seconds that each thread spends on DiffRes, or null
     Sequence taps[MAX_BLOCKS + 1], deviations[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
@@ -91,6 +93,7 @@ inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
     long total = samples + 2 + frames * (2L * m.front.n_mels + 2 * m.merging.bands);
     total += (frames / FRAMES + 1) * (m.front.n_mels + 1) + 32;
+    if (m.merging.stay < 1) total += frames * (2L * m.merging.bands + 2) + active_floats(m.merging, frames) + 64;
     total += 3 * (frames / m.merging.block_frames + 2) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
     total += steps * width * m.stem.channels + 3 * steps * m.stem.channels;
@@ -170,6 +173,24 @@ inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, b
     });
 }
 
+// What is dropped of the sound, before anything else is done to it.
+inline void drop_frames(Call& call) {
+    const Merging& merging = call.m.merging;
+    if (merging.stay == 1.0) return;
+    Arena& arena = call.space.shared;
+    call.kept = share_of(merging.stay, call.frames);
+    call.index = (long*)arena.take(2 * call.kept);
+    active_frames(merging, call.logs, call.merged, call.frames, arena.take(active_floats(merging, call.frames)),
+                  call.index);
+    float *logs = arena.take(call.kept * merging.bands), *power = arena.take(call.kept * merging.bands);
+    for (long t = 0; t < call.kept; t++) {
+        const long from = call.index[t] * merging.bands, bytes = merging.bands * sizeof(float);
+        memcpy(logs + t * merging.bands, call.logs + from, bytes);
+        memcpy(power + t * merging.bands, call.merged + from, bytes);
+    }
+    call.logs = logs, call.merged = power;
+}
+
 // Rows of the picture for steps of the first layer that blocks meet in: three for each block's last, of which every
 // block puts down its own. Where a block has a single bin, its neighbours meet in one step.
 struct Seams {
@@ -185,9 +206,9 @@ inline Map run_stem_on_bins(Call& call) {
     const Merging& merging = m.merging;
     Arena& arena = call.space.shared;
     Bins& bins = call.bins;
-    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = (call.frames + size - 1) / size;
+    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = active_blocks(merging, call.kept);
     const long full = bins_of(merging, size);
-    bins.count = total_bins(merging, call.frames);
+    bins.count = total_bins(merging, call.kept);
     bins.weight = arena.take(bins.count), bins.times_ms = (double*)arena.take(2 * bins.count);
     const Seams seams = {arena.take(3 * blocks * pitch), pitch};
     memset(seams.rows, 0, 3 * blocks * pitch * sizeof(float));
@@ -205,7 +226,7 @@ inline Map run_stem_on_bins(Call& call) {
         const double begun = call.merging ? seconds() : 0;
         Arena& own = call.space.own[thread];
         MergeScratch s = merge_scratch(merging, own);
-        const long start = block * size, n = start + size < call.frames ? size : call.frames - start;
+        const long start = block * size, n = start + size < call.kept ? size : call.kept - start;
         const long first = block * full, end = first + bins_of(merging, n);
         float* rows = own.take((RING + 1) * pitch);  // the last one for what is beyond the ends of the sound
         memset(rows, 0, (RING + 1) * pitch * sizeof(float));
@@ -238,6 +259,9 @@ inline Map run_stem_on_bins(Call& call) {
             const float* near[3] = {seams.of(block, 0), seams.of(block, 1), seams.of(block, 2)};
             run_stem(m.stem, near, out.width, out.row(seam(block)));
         }
+    if (call.index)
+        for (long bin = 0; bin < bins.count; bin++)
+            bins.times_ms[bin] = time_in_sound(merging, call.index, call.kept, bins.times_ms[bin]);
     return out;
 }
 

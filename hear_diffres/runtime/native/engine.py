@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-FORMAT = 1  # of the numbers in a `Program`; raised when older engines could not read them
+FORMAT = 2  # of the numbers in a `Program`; raised when older engines could not read them
 LANES = 8  # widths of layers are multiples of it
 _MAGIC = b"HEARDIFF"
 _CHECKSUM = "checksum"  # CRC-32 of head, plan and weights as they are in the file, but for zeros in its own place

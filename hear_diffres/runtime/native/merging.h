@@ -18,10 +18,15 @@ const long RING = 18;  // rows of the picture that there are at a time
 
 inline long picture_pitch(const Merging& m) { return (long)(m.bands + 2) * 3; }
 
+// `n_bins` of compression/base.py.
+inline long share_of(double share, long frames) {
+    if (share == 1.0) return frames;
+    const long kept = (long)floor((double)frames * share + 1e-9);
+    return kept < 1 ? 1 : kept > frames ? frames : kept;
+}
+
 inline long bins_of(const Merging& m, long frames) {
-    if (m.keep == 1.0) return frames;
-    long bins = (long)floor((double)frames * m.keep + 1e-9);
-    return bins < 1 ? 1 : bins > frames ? frames : bins;
+    return share_of(m.keep, frames);
 }
 
 inline long total_bins(const Merging& m, long frames) {

@@ -7,7 +7,7 @@
 
 namespace {
 
-const int MAX_BLOCKS = 32, FORMAT = 1;
+const int MAX_BLOCKS = 32, FORMAT = 2;
 enum Part { MELS = 0, BLOCK = 100, SE = 200, LAST = 300, HIDDEN = 301, LOGITS = 302, STD = 400 };
 
 inline float* floats(long n) { return (float*)aligned_alloc(64, ((size_t)n * sizeof(float) + 127) / 64 * 64); }
@@ -90,7 +90,7 @@ struct FrontEnd {
 
 struct Merging {
     int bands, block_frames, width;  // width 0: all frames alike
-    double keep, frame_ms;           // keep: share of frames that stay
+    double stay, keep, frame_ms;     // stay: share of the frames that is not dropped; keep: bins for each of those
     float *code, *taps, *score;
     Pointwise reduce, mix[2];
 };
@@ -150,13 +150,17 @@ inline bool read_front(FrontEnd& f, Plan& plan, Weights& w) {
     return true;
 }
 
-inline bool read_merging(Merging& m, const FrontEnd& f, Plan& plan, Weights& w) {
+inline bool read_merging(Merging& m, const FrontEnd& f, Plan& plan, Weights& w, int format) {
     m.bands = plan.next(8, f.n_mels), m.block_frames = plan.next(1, 1 << 16), m.width = plan.next(0, 1024);
-    const int64_t* keep = plan.take(1);  // the bits of a double
+    const int64_t* stay = format > 1 ? plan.take(1) : 0;  // the bits of a double
+    const int64_t* keep = plan.take(1);
+    m.stay = 1;
+    if (stay) memcpy(&m.stay, stay, sizeof m.stay);
     const float* frame_ms = w.take(1);
     const float* code = w.take((long)m.block_frames * m.bands);
     if (keep) memcpy(&m.keep, keep, sizeof m.keep);
-    if (!plan.ok || !w.ok || !(m.keep > 0 && m.keep <= 1) || f.n_mels % m.bands || m.bands % LANES || m.width % LANES) return false;
+    if (!plan.ok || !w.ok || !(m.keep > 0 && m.keep <= 1) || !(m.stay > 0 && m.stay <= 1)) return false;
+    if (f.n_mels % m.bands || m.bands % LANES || m.width % LANES) return false;
     m.frame_ms = frame_ms[0];
     m.code = floats((long)m.block_frames * m.bands);
     memcpy(m.code, code, (long)m.block_frames * m.bands * sizeof(float));
@@ -187,8 +191,8 @@ inline bool read_block(Block& b, int c_in, Plan& plan, Weights& w) {
 }
 
 inline bool read_model(Model& m, Plan& plan, Weights& w) {
-    if (plan.next(FORMAT, FORMAT) != FORMAT || !plan.ok) return false;
-    if (!read_front(m.front, plan, w) || !read_merging(m.merging, m.front, plan, w)) return false;
+    const int format = plan.next(1, FORMAT);
+    if (!plan.ok || !read_front(m.front, plan, w) || !read_merging(m.merging, m.front, plan, w, format)) return false;
     int stem = plan.next(8, 4096);
     if (!plan.ok || stem % LANES || !m.stem.read(w, 3, 2, 3, stem, HARDSWISH)) return false;
     m.n_blocks = plan.next(1, MAX_BLOCKS);

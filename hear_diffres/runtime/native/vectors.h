@@ -101,12 +101,16 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     }
     if (!space.shared.data) return false;
     double merging[HD_MAX_THREADS] = {};
-    Call call = {m, space, pool, threads, frames, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
-    double marks[4] = {seconds()};
+    Call call = {m, space, pool, threads, frames, frames, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
+    double marks[4] = {seconds()}, dropping = 0;
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
     run_log_mel(call, audio, n, at_start, scene != 0);
     mark(1);
-    if (m.last_needed >= 0) run_backbone(call);
+    if (m.last_needed >= 0) {
+        drop_frames(call);
+        dropping = stages ? seconds() - marks[1] : 0;
+        run_backbone(call);
+    }
     mark(2);
     if (scene)
         write_vector(call, space.shared.take(vector), scene,
@@ -114,8 +118,8 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(3);
     if (stages) {
-        const long blocks = (frames + m.merging.block_frames - 1) / m.merging.block_frames;
-        double diffres = 0;  // in the midst of the backbone, each thread some of the blocks
+        const long blocks = active_blocks(m.merging, call.kept);
+        double diffres = dropping;  // and in the midst of the backbone, each thread some of the blocks
         for (int i = 0; i < threads; i++) diffres += merging[i] / (blocks < threads ? blocks : threads);
         stages[0] = marks[1] - marks[0], stages[1] = diffres;
         stages[2] = marks[2] - marks[1] - diffres, stages[3] = marks[3] - marks[2];

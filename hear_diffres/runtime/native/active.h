@@ -1,0 +1,79 @@
+// DiffRes's budget "active": the blocks with most sound stay as they are; hear_diffres/compression/active.py says why.
+#pragma once
+#include "merging.h"
+
+namespace {
+
+const float ACTIVE_RANGE = 11.5f;  // nepers of power, 50 dB
+
+struct Candidate {
+    float activity;  // thousandths
+    long block, frames, taken;
+};
+
+static int more_active(const void* a, const void* b) {
+    const Candidate &x = *(const Candidate*)a, &y = *(const Candidate*)b;
+    if (x.activity != y.activity) return x.activity < y.activity ? 1 : -1;
+    return x.block < y.block ? -1 : 1;
+}
+
+static int earlier(const void* a, const void* b) {
+    return ((const Candidate*)a)->block < ((const Candidate*)b)->block ? -1 : 1;
+}
+
+inline long active_blocks(const Merging& m, long frames) { return (frames + m.block_frames - 1) / m.block_frames; }
+
+// Floats to work in: candidates and a level per frame.
+inline long active_floats(const Merging& m, long frames) {
+    return active_blocks(m, frames) * (long)(sizeof(Candidate) / sizeof(float)) + frames + 32;
+}
+
+// Natural logarithm of the power of a frame in all bands.
+inline float level_of(const Merging& m, const float* logs, const float* power) {
+    float total = 0, top = logs[0];
+    for (int b = 0; b < m.bands; b++) total += power[b];
+    if (total < 1e30f) return logf(total);
+    for (int b = 1; b < m.bands; b++) top = logs[b] > top ? logs[b] : top;
+    total = 0;
+    for (int b = 0; b < m.bands; b++) total += expf(logs[b] - top);
+    return top + logf(total);
+}
+
+// Which of the frames of `[frames][bands]` stay: their numbers, `share_of(m.stay, frames)` of them, in `index`. `scratch`
+// holds `active_floats`.
+inline void active_frames(const Merging& m, const float* logs, const float* power, long frames, float* scratch,
+                          long* index) {
+    const long blocks = active_blocks(m, frames), size = m.block_frames;
+    Candidate* all = (Candidate*)scratch;
+    float *levels = (float*)(all + blocks), top = -INFINITY;
+    for (long t = 0; t < frames; t++) {
+        levels[t] = level_of(m, logs + t * m.bands, power + t * m.bands);
+        top = levels[t] > top ? levels[t] : top;
+    }
+    for (long block = 0; block < blocks; block++) {
+        const long first = block * size, n = first + size < frames ? size : frames - first;
+        float total = 0;
+        for (long t = first; t < first + n; t++) {
+            const float above = levels[t] - top + ACTIVE_RANGE;
+            total += above > 0 ? above : 0;
+        }
+        all[block] = {rintf(total / (float)n * 1000.0f), block, n, 0};
+    }
+    qsort(all, blocks, sizeof(Candidate), more_active);
+    long left = share_of(m.stay, frames);
+    for (long i = 0; i < blocks; i++) left -= all[i].taken = all[i].frames < left ? all[i].frames : left;
+    qsort(all, blocks, sizeof(Candidate), earlier);
+    for (long block = 0; block < blocks; block++)
+        for (long t = 0; t < all[block].taken; t++) *index++ = block * size + t;
+}
+
+// Milliseconds among the frames that stayed, to those of the sound.
+inline double time_in_sound(const Merging& m, const long* index, long kept, double among_kept) {
+    const float frame_ms = (float)m.frame_ms, last = (float)(kept - 1), at = (float)among_kept / frame_ms;
+    const float place = at < last ? at : last;
+    const long left = (long)place, right = left + 1 < kept ? left + 1 : kept - 1;
+    const float here = (float)index[left], after = (float)index[right];
+    return (here + (place - (float)left) * (after - here)) * frame_ms;
+}
+
+}  // namespace
