@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 
 from ..adapter import SUFFIX, is_ours, make_adaptable, save_adapter
 from ..backbone import MobileNet
-from ..backbone.rates import freeze_statistics
+from ..backbone.rates import freeze_statistics, nearest_rate
+from ..compression.active import split_rate
 from ..cpu import prepare_cpu
 from ..published import load_published
 from ..registry import build_network, get_config
@@ -80,10 +82,23 @@ def adapt(
         }  # fmt: skip
         save_adapter(path, loop.average.state, record)
 
-    batches = source.batches(recipe, recipe.seed, loop.step, losses.taps)
+    batches = _of_use(source.batches(recipe, recipe.seed, loop.step, losses.taps), recipe.reductions)
     loop.train(batches, functools.partial(losses.losses, network), max_seconds, save)
     draw_logs(run)
     return path
+
+
+def _of_use(batches: Iterable[dict[str, Any]], rates: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+    """Batches in budget "active" at rates where it merges too: where frames are dropped alone, the published network
+    is used as it is, and nothing could be learned."""
+    merging = [rate for rate in rates if nearest_rate((0.0, *rates), split_rate(rate)[1]) > 0]
+    for batch in batches:
+        if batch["budget"] == "active" and batch["reduction"] not in merging:
+            if merging:
+                batch["reduction"] = merging[batch["step"] % len(merging)]
+            else:
+                batch["budget"] = "block"
+        yield batch
 
 
 def recipe_for(model: str, rates: tuple[float, ...], clips: int, procedural_only: bool, seed: int = 0) -> Recipe:

@@ -22,7 +22,7 @@ from .stream import FRAME_MS, Taps
 from .student import (
     extra_features,
     frontend_parameters,
-    has_both_budgets,
+    has_budgets,
     map_taps,
     picture_of,
     pooled_taps,
@@ -95,7 +95,7 @@ class Elastic(nn.Module):
     def losses(self, network: Network, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum to descend; the losses, not yet weighted, activeness, and means of the front end's parameters."""
         recipe, matching = self.recipe, self.matching
-        if has_both_budgets(network.compressor):
+        if has_budgets(network.compressor):
             network.compressor.budget = batch["budget"]
         out, compressed = network(
             picture_of(network, batch), reduction=batch["reduction"], taps={*self.map_taps, *self.pooled, *self.se},
@@ -109,10 +109,12 @@ class Elastic(nn.Module):
         if self.se:
             parts["se"] = torch.stack([matching(n, pooled[n], teacher[n]) for n in self.se]).mean()
         if self.map_taps:
-            maps = {name: self._maps(name, out, compressed, batch["maps"][name]) for name in self.map_taps}
+            # Where frames were dropped there is nothing to interpolate between.
+            at_bins = network.compressor.budget == "active"
+            maps = {name: self._maps(name, out, compressed, batch["maps"][name], at_bins) for name in self.map_taps}
             parts["maps"] = torch.stack([matching(f"map_{n}", *maps[n]) for n in self.map_taps]).mean()
             if self.spread is not None:
-                parts["spread"] = self._spread_loss(maps, batch["maps"])
+                parts["spread"] = self._spread_loss(maps, batch["maps"], compressed if at_bins else None, out.strides)
         parts["guide"] = compressed.guide_loss.mean()
         if self.heads.heads:
             parts |= self.heads.losses(pooled, batch["extra"])
@@ -120,8 +122,14 @@ class Elastic(nn.Module):
         trained = {f"frontend.{name}": value.mean() for name, value in frontend_parameters(network.frontend).items()}
         return total, {**parts, "activeness": compressed.activeness.mean(), **trained}
 
-    def _spread_loss(self, found: Mapping[str, tuple[Tensor, Tensor]], maps: dict[str, Tensor]) -> Tensor:
-        """What the student's interpolated maps hold beside the teacher's."""
+    def _spread_loss(
+        self,
+        found: Mapping[str, tuple[Tensor, Tensor]],
+        maps: dict[str, Tensor],
+        bins: CompressionOutput | None,
+        strides: Mapping[str, int],
+    ) -> Tensor:
+        """What the student's maps hold beside the teacher's: interpolated, or at the times of `bins`."""
         spread, errors = cast(Spread, self.spread), []
         for stage, target in spread.targets(maps).items():
             if f"block{stage}" not in found:
@@ -129,20 +137,35 @@ class Elastic(nn.Module):
             student = found[f"block{stage}"][0]
             if target.shape[2] != student.shape[2]:
                 target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
+            if bins is not None:
+                target = _at_bins(target, bins, strides[f"block{stage}"])
             errors.append(spread.error(stage, student, target))
         return torch.stack(errors).mean()
 
     def _maps(
-        self, name: str, out: BackboneOutput, compressed: CompressionOutput, target: Tensor
+        self, name: str, out: BackboneOutput, compressed: CompressionOutput, target: Tensor, at_bins: bool
     ) -> tuple[Tensor, Tensor]:
-        """The student's map, interpolated over the times of its bins, and the teacher's."""
+        """The student's map, interpolated over the times of its bins, and the teacher's; or both at these times."""
         target, student, stride = target.float(), out.sequences[name], out.strides[name]
-        times = compressed.times_ms[:, ::stride]
-        grid = torch.arange(target.shape[3], device=target.device) * (FRAME_MS * stride)
-        lengths = torch.full((len(times),), times.shape[1], device=times.device)
         if not self.mel_rows:
             target, student = target.mean(2, keepdim=True), student.mean(2, keepdim=True)
         elif target.shape[2] != student.shape[2]:  # other bands than the teacher's
             target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
-        flat = interpolate(student.flatten(1, 2), times, lengths, grid.expand(len(times), -1))
-        return flat.reshape(*student.shape[:3], -1), target
+        if at_bins:
+            return student, _at_bins(target, compressed, stride)
+        times = compressed.times_ms[:, ::stride]
+        lengths = torch.full((len(times),), times.shape[1], device=times.device)
+        grid = torch.arange(target.shape[3], device=times.device) * (FRAME_MS * stride)
+        return _interpolated(student, times, lengths, grid.expand(len(times), -1)), target
+
+
+def _at_bins(teacher: Tensor, compressed: CompressionOutput, stride: int) -> Tensor:
+    """A map of the teacher at the times of the bins, `[B, C, F, T]` to `[B, C, F, K]`."""
+    times = compressed.times_ms[:, ::stride]
+    grid = (torch.arange(teacher.shape[3], device=times.device) * (FRAME_MS * stride)).expand(len(times), -1)
+    lengths = torch.full((len(times),), teacher.shape[3], device=times.device)
+    return _interpolated(teacher, grid, lengths, times)
+
+
+def _interpolated(maps: Tensor, times: Tensor, lengths: Tensor, grid: Tensor) -> Tensor:
+    return interpolate(maps.flatten(1, 2), times, lengths, grid).reshape(*maps.shape[:3], -1)

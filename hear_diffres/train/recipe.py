@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from ..checks import check, check_kind
+from ..compression import DiffRes
 from ..errors import ConfigError
 from ..registry import ModelConfig, get_config
 from ..resources import resource_folder
@@ -47,7 +48,7 @@ class Recipe:
         warmup_clips: linear ramp of the learning rate at the start.
         decay_share: share of `clips` at the end over which the learning rate falls linearly to 0.
         reductions: rates of which one is drawn per step, so that one checkpoint serves all of them.
-        budgets: one drawn per step, for DiffRes and other compressors that have both.
+        budgets: one drawn per step, for DiffRes and other compressors that have several; "active" is DiffRes's.
         ema: decay of the running average of the weights, which is what ships.
         norms: batch normalisation "shared" by all rates, or a set "per_rate" (of scales and shifts: the second stage
             keeps to the first one's running statistics; without a first stage, of statistics too). Backbones other than
@@ -103,7 +104,7 @@ class Recipe:
         lengths, rates = self.crop_seconds, self.reductions
         check("crop_seconds", lengths, "lengths from 0.1 to 10", lengths and all(0.1 <= x <= 10 for x in lengths))
         check("reductions", rates, "rates from 0 to below 1", rates and all(0 <= rate < 1 for rate in rates))
-        for name, known in (("budgets", ("block", "clip")), ("spread", KINDS), ("map_taps", _STAGES)):
+        for name, known in (("budgets", DiffRes.budgets), ("spread", KINDS), ("map_taps", _STAGES)):
             unknown = [value for value in getattr(self, name) if value not in known]
             check(name, unknown, f"of {', '.join(known)}", not unknown)
         check("budgets", self.budgets, "one at least", self.budgets)

@@ -64,7 +64,7 @@ def frontend_parameters(frontend: FrontEnd) -> dict[str, nn.Parameter]:
     return {name: value for name, value in frontend.named_parameters() if value.requires_grad}
 
 
-def has_both_budgets(compressor: Compressor) -> bool:
+def has_budgets(compressor: Compressor) -> bool:
     """Whether training may draw its budget; what repeats released code (`compat`) has that code's."""
     return len(compressor.budgets) > 1 and getattr(compressor, "compat", None) is None
 
@@ -76,9 +76,18 @@ def silence_dropout(backbone: Backbone) -> None:
             module.p = 0.0
 
 
+def check_budgets(recipe: Recipe, compressor: Compressor) -> None:
+    """Raise ConfigError where one of the budgets to draw from is not the compressor's."""
+    wrong = [budget for budget in recipe.budgets if budget not in compressor.budgets]
+    if has_budgets(compressor) and wrong:
+        known = ", ".join(compressor.budgets)
+        raise ConfigError(f"{recipe.model}: {type(compressor).__name__} has the budgets {known}, not {wrong[0]!r}")
+
+
 def check_recipe(recipe: Recipe, network: Network, teacher: MobileNet) -> None:
     """Raise ConfigError where the recipe asks for what this student cannot be taught."""
     backbone, name = network.backbone, type(network.backbone).__name__
+    check_budgets(recipe, network.compressor)
     if backbone.n_classes != teacher.n_classes:
         raise ConfigError(
             f"{recipe.model}: n_classes must be {teacher.n_classes} as the teacher's, not {backbone.n_classes}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from hear_diffres.cli import app
 from hear_diffres.errors import WeightsError
 from hear_diffres.published import load_published
 from hear_diffres.samples import RATE, make
-from hear_diffres.train.adapt import adapt, recipe_for
+from hear_diffres.train.adapt import _of_use, adapt, recipe_for
 from hear_diffres.train.loop import read_log
 from hear_diffres.train.stream import Source
 from hear_diffres.weights import read_card, sha256
@@ -45,6 +46,23 @@ def test_only_the_adapter_moves(base, tmp_path):
     card = read_card(path)
     assert card["base_sha256"] == digest and card["clips_seen"] >= 64 and card["rank"] == 8
     assert next(read_log(tmp_path / "run" / "adapt.csv"))["lr"] > 0
+
+
+@pytest.mark.parametrize("rates", [(0.25,), (0.25, 0.5, 0.75), (0.6,), (0.75,)])
+def test_what_uses_the_published_network_as_it_is_teaches_nothing(rates):
+    batches = [
+        {"step": step, "reduction": rate, "budget": budget}
+        for step, (rate, budget) in enumerate(itertools.product(rates * 2, ("block", "clip", "active")))
+    ]
+    used = list(_of_use(map(dict, batches), rates))
+    assert len(used) == len(batches)
+    for before, after in zip(batches, used, strict=True):
+        if before["budget"] != "active":
+            assert before == after
+        elif 0.75 in rates:
+            assert after["budget"] == "active" and after["reduction"] == 0.75
+        else:
+            assert after == before | {"budget": "block"}
 
 
 def test_a_run_of_another_rank_or_rate_is_not_gone_on_with(base, tmp_path):

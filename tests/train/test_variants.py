@@ -17,9 +17,11 @@ from hear_diffres.backbone import MobileNet
 from hear_diffres.cli import app
 from hear_diffres.errors import ConfigError
 from hear_diffres.frontend import LogMel
+from hear_diffres.frontend.logmel import normalise
 from hear_diffres.registry import ModelConfig, build_network, get_config, list_models
 from hear_diffres.resources import resource_folder
 from hear_diffres.samples import KINDS, RATE, make
+from hear_diffres.train.blockwise import Blockwise
 from hear_diffres.train.card import ship
 from hear_diffres.train.corpus import build_shards
 from hear_diffres.train.distill import distill
@@ -204,10 +206,61 @@ def test_maps_of_rows_that_are_no_mel_bands_are_matched_over_time_alone(monkeypa
     out, compressed = network(mel.transpose(1, 2), reduction=0.0, taps={"block5"}, keep_frequency=True)
     target = out.sequences["block5"].detach().flip(2)
     by_row = Elastic(network, teacher, RECIPE).eval()
-    assert by_row.matching("map_block5", *by_row._maps("block5", out, compressed, target)).item() > 1e-3
+    assert by_row.matching("map_block5", *by_row._maps("block5", out, compressed, target, False)).item() > 1e-3
     monkeypatch.setattr(LogMel, "mel_rows", False)
     by_time = Elastic(network, teacher, RECIPE).eval()
-    assert by_time.matching("map_block5", *by_time._maps("block5", out, compressed, target)).item() < 1e-8
+    assert by_time.matching("map_block5", *by_time._maps("block5", out, compressed, target, False)).item() < 1e-8
+
+
+def test_what_stays_is_matched_where_it_is():
+    """In budget "active" the teacher's maps are taken at the times of the bins, none from the gaps between."""
+    network, teacher = build_network(get_config("mn01")), MobileNet(0.1)
+    network.compressor.budget = "active"
+    mel = torch.randn(2, 500, 128) - 5
+    mel[0, 100:200] -= 20
+    mel[1, 300:] -= 20
+    out, compressed = network(mel.transpose(1, 2), reduction=0.5, taps={"block5"}, keep_frequency=True)
+    stride = out.strides["block5"]
+    steps = torch.arange(-(-500 // stride)).float() * stride * 10
+    target = steps.expand(2, 40, 32, -1)  # of each moment, its time
+    student, wanted = Elastic(network, teacher, RECIPE)._maps("block5", out, compressed, target, True)
+    assert student is out.sequences["block5"] and wanted.shape[3] == student.shape[3]
+    times = compressed.times_ms[:, ::stride]
+    torch.testing.assert_close(wanted[:, 0, 0], times.clamp(max=float(steps[-1])), rtol=0, atol=1e-2)
+    assert not ((times[0] > 1000) & (times[0] < 1990)).any() and times[1].max() < 3000
+
+
+@pytest.mark.parametrize("compressor", ["diffres", "bands_diffres"])
+def test_every_budget_has_finite_losses(compressor):
+    """Wider than the teacher, with all that is asked for beside imitation."""
+    recipe = replace(
+        RECIPE, model="mn02", budgets=("block", "clip", "active"), spread=("deviation", "motion", "contrast"),
+        loss={**RECIPE.loss, "spread": 1.0},
+    )  # fmt: skip
+    network, teacher = build_network(replace(get_config("mn02"), compressor=compressor)), MobileNet(0.1)
+    first = Blockwise(network, teacher, recipe.spread)
+    losses = Elastic(network, teacher, recipe, first)
+    mel = torch.randn(2, 300, 128) - 5
+    picture = normalise(mel.transpose(1, 2)).unsqueeze(1)
+    out = teacher.eval()(picture, taps={*losses.taps.maps, *losses.taps.pooled, "e1"}, keep_frequency=True)
+    maps = {name: out.sequences[name].detach() for name in losses.taps.maps}
+    pooled = {name: out.pooled(name).detach() for name in losses.taps.pooled}
+    for budget in recipe.budgets:
+        for rate in (0.0, 0.5, 0.75):
+            batch = {
+                "mel": mel, "reduction": rate, "budget": budget, "logits": torch.randn(2, 527), "pooled": pooled,
+                "maps": maps,
+            }  # fmt: skip
+            total, _ = losses.losses(network, batch)
+            assert torch.isfinite(total) and network.compressor.budget == budget
+            torch.autograd.backward(total)
+
+
+def test_a_budget_that_a_compressor_has_not_is_refused():
+    recipe = replace(RECIPE, budgets=("active",), blockwise_clips=0)
+    check_recipe(recipe, build_network(get_config("mn01")), MobileNet(0.1))
+    with pytest.raises(ConfigError, match="AvgPool has the budgets block, clip, not 'active'"):
+        check_recipe(recipe, build_network(replace(get_config("mn01"), compressor="avg_pool")), MobileNet(0.1))
 
 
 @pytest.mark.parametrize("compressor", ["longer_hop", "fewer_bands", "diffres"])

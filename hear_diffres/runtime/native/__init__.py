@@ -1,9 +1,9 @@
 """The compiled engine: samples to embeddings in one library without dependencies.
 
 Its C++ files lie beside this one and are compiled when the package is installed, where there is a compiler: `model.h`
-what is read, `fft.h` `logmel.h` the front end, `merging.h` DiffRes, `gemm.h` `products.h` `mobilenet.h` the backbone,
-`embed.h` `vectors.h` a chunk as a whole, `pool.cpp` threads, `api.cpp` what `engine` calls, `file.cpp` `sound.cpp` the
-C interface `hear_diffres.h`, which needs no Python.
+what is read, `fft.h` `logmel.h` the front end, `active.h` `merging.h` DiffRes, `gemm.h` `products.h` `mobilenet.h` the
+backbone, `embed.h` `vectors.h` a chunk as a whole, `pool.cpp` threads, `api.cpp` what `engine` calls, `file.cpp`
+`sound.cpp` the C interface `hear_diffres.h`, which needs no Python.
 """
 
 from .engine import (
