@@ -28,15 +28,26 @@ inline long active_floats(const Merging& m, long frames) {
     return active_blocks(m, frames) * (long)(sizeof(Candidate) / sizeof(float)) + frames + 32;
 }
 
-// Natural logarithm of the power of a frame in all bands.
-inline float level_of(const Merging& m, const float* logs, const float* power) {
-    float total = 0, top = logs[0];
-    for (int b = 0; b < m.bands; b++) total += power[b];
-    if (total < 1e30f) return logf(total);
-    for (int b = 1; b < m.bands; b++) top = logs[b] > top ? logs[b] : top;
-    total = 0;
-    for (int b = 0; b < m.bands; b++) total += expf(logs[b] - top);
-    return top + logf(total);
+// Natural logarithm of the power of each frame in all bands, `[frames]`, written in whole vectors.
+inline void frame_levels(const Merging& m, const float* logs, const float* power, long frames, float* out) {
+    for (long t = 0; t < frames; t++) {
+        v8 total = {};
+        for (int b = 0; b < m.bands; b += LANES) total += load(power + t * m.bands + b);
+        out[t] = sum(total);
+    }
+    for (long t = frames; t % LANES; t++) out[t] = 1;
+    for (long t = 0; t < frames; t += LANES) {
+        const v8 total = load(out + t);
+        store(out + t, log_of(total));
+        for (long i = t; i < t + LANES && i < frames; i++) {
+            if (total[i - t] < 1e30f) continue;
+            const float* row = logs + i * m.bands;  // power stops where its logarithm goes on
+            float top = row[0], rest = 0;
+            for (int b = 1; b < m.bands; b++) top = row[b] > top ? row[b] : top;
+            for (int b = 0; b < m.bands; b++) rest += expf(row[b] - top);
+            out[i] = top + logf(rest);
+        }
+    }
 }
 
 // Which of the frames of `[frames][bands]` stay: their numbers, `share_of(m.stay, frames)` of them, in `index`. `scratch`
@@ -46,10 +57,8 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
     const long blocks = active_blocks(m, frames), size = m.block_frames;
     Candidate* all = (Candidate*)scratch;
     float *levels = (float*)(all + blocks), top = -INFINITY;
-    for (long t = 0; t < frames; t++) {
-        levels[t] = level_of(m, logs + t * m.bands, power + t * m.bands);
-        top = levels[t] > top ? levels[t] : top;
-    }
+    frame_levels(m, logs, power, frames, levels);
+    for (long t = 0; t < frames; t++) top = levels[t] > top ? levels[t] : top;
     for (long block = 0; block < blocks; block++) {
         const long first = block * size, n = first + size < frames ? size : frames - first;
         float total = 0;
