@@ -39,6 +39,7 @@ struct Sequence {  // a tap over time
     long steps = 0;
     int channels = 0, stride = 1;
     const float* weight = 0;
+    const float* mean = 0;  // over time, where it was made when the tap was
 };
 
 // Weighted mean over time of `[steps][channels]`, channels in eights; four steps at a time, since `out` is read and
@@ -70,6 +71,7 @@ struct Call {
     Workspace& space;
     hd_pool* pool;
     int threads;
+    bool scene;
     long frames, kept;  // kept: frames that DiffRes takes, the others being dropped
     float *logmel, *power, *logs, *merged;  // the last two: of merged bands and kept frames, or the first two again
     long* index;  // kept frames, or null for all
@@ -102,11 +104,12 @@ inline long shared_floats(const Model& m, long samples, long frames) {
         if (b.depthwise.stride == 2) steps = half_up(steps), width = half_up(width);
         total += steps * width * (b.project.out + (b.has_se ? b.depthwise.channels : 0));
         total += steps * (3 * b.project.out + (b.has_se ? b.squeeze.out + b.depthwise.channels : 0) + 1);
+        total += 2 * b.project.out + (b.has_se ? b.squeeze.out : 0);
         total += packed_floats(b.project.in, b.project.out) + (4 + steps) * (long)b.depthwise.channels;
         total += 16 * 16;
     }
-    if (m.has_last) total += steps * width * (long)m.last.out + steps * m.last.out;
-    return total + 4096;
+    if (m.has_last) total += steps * width * (long)m.last.out + (steps + 1) * m.last.out;
+    return total + 2 * m.stem.channels + 4096;
 }
 
 // Floats that a block's products work in.
@@ -142,7 +145,7 @@ inline MergeScratch merge_scratch(const Merging& m, Arena& arena) {
     return s;
 }
 
-inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, bool scene) {
+inline void run_log_mel(Call& call, const float* audio, long n, bool at_start) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
     const long frames = call.frames;
@@ -160,7 +163,7 @@ inline void run_log_mel(Call& call, const float* audio, long n, bool at_start, b
         long first = task * FRAMES, last = first + FRAMES < frames ? first + FRAMES : frames;
         float* scratch = own.take(log_mel_floats(m.front));
         log_mel(m.front, sound, first, last, scratch, call.logmel, call.power);
-        if (scene && m.wants(MELS)) {  // now that it is in the cache
+        if (call.scene && m.wants(MELS)) {  // now that it is in the cache
             Sequence piece;
             piece.data = call.logmel + first * m.front.n_mels, piece.steps = last - first;
             piece.channels = m.front.n_mels;
@@ -265,32 +268,42 @@ inline Map run_stem_on_bins(Call& call) {
     return out;
 }
 
-inline void keep_tap(Call& call, Sequence& tap, const Map& map, int stride, const float* weight) {
+// What a scene needs of a tap, while the tap is in the cache.
+inline void keep_mean(Call& call, Sequence& tap) {
+    if (!call.scene) return;
+    float* mean = call.space.shared.take(tap.channels);
+    time_mean(tap, mean);
+    tap.mean = mean;
+}
+
+inline Sequence over_time(Call& call, const Map& map, int stride, const float* weight) {
     float* mean = call.space.shared.take(map.steps * map.channels);
     frequency_mean(map, mean);
+    Sequence tap;
     tap.data = mean, tap.steps = map.steps, tap.channels = map.channels, tap.stride = stride, tap.weight = weight;
+    return tap;
 }
 
 // A block's output as it was asked for: its means over frequency, its deviations, or both.
 inline void keep_block(Call& call, int stage, const Map& map, int stride, const float* weight) {
     const Model& m = call.m;
-    Sequence mean;
-    keep_tap(call, mean, map, stride, weight);
-    if (m.wants(BLOCK + stage)) call.taps[stage] = mean;
+    const Sequence mean = over_time(call, map, stride, weight);
+    if (m.wants(BLOCK + stage)) call.taps[stage] = mean, keep_mean(call, call.taps[stage]);
     if (!m.wants(STD + stage)) return;
     float* out = call.space.shared.take(map.steps * map.channels);
     frequency_std(map, mean.data, out);
     call.deviations[stage] = mean, call.deviations[stage].data = out;
+    keep_mean(call, call.deviations[stage]);
 }
 
 inline void keep_squeezed(Call& call, const Block& b, Sequence& tap, const Map& opened, int stride,
                           const float* weight) {
-    Sequence mean;
-    keep_tap(call, mean, opened, stride, weight);
+    const Sequence mean = over_time(call, opened, stride, weight);
     float* out = call.space.shared.take(opened.steps * b.squeeze.out);
     Rows from = {(float*)mean.data, b.squeeze.in, 1, b.squeeze.in}, to = {out, b.squeeze.out, 1, b.squeeze.out};
     gemm(from, opened.steps, b.squeeze.in, b.squeeze.packed, to, b.squeeze.out, NONE, {b.squeeze.bias, 0});
     tap = mean, tap.data = out, tap.channels = b.squeeze.out;
+    keep_mean(call, tap);
 }
 
 // Steps of time shared out: one span for a single thread, several for more.
@@ -423,7 +436,8 @@ inline void run_backbone(Call& call) {
             multiply(x.rows(t0), t1 - t0, m.last.in, m.last.packed, out.rows(t0), m.last.out, HARDSWISH,
                      {m.last.bias, 0}, 0, own.take(scratch_floats(m.last.in)));
         });
-        keep_tap(call, call.last, out, stride, copy_weight(call, weight, steps));
+        call.last = over_time(call, out, stride, copy_weight(call, weight, steps));
+        keep_mean(call, call.last);
     }
 }
 

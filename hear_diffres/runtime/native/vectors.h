@@ -101,10 +101,10 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     }
     if (!space.shared.data) return false;
     double merging[HD_MAX_THREADS] = {};
-    Call call = {m, space, pool, threads, frames, frames, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
+    Call call = {m, space, pool, threads, scene != 0, frames, frames, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
     double marks[4] = {seconds()}, dropping = 0;
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
-    run_log_mel(call, audio, n, at_start, scene != 0);
+    run_log_mel(call, audio, n, at_start);
     mark(1);
     if (m.last_needed >= 0) {
         drop_frames(call);
@@ -114,7 +114,10 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     mark(2);
     if (scene)
         write_vector(call, space.shared.take(vector), scene,
-                     [&](const Sequence& s, float* to) { time_mean(s.stride == 0 ? call.mels : s, to); });
+                     [&](const Sequence& s, float* to) {
+                         if (s.mean) memcpy(to, s.mean, s.channels * sizeof(float));
+                         else time_mean(s.stride == 0 ? call.mels : s, to);
+                     });
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(3);
     if (stages) {
