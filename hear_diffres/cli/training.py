@@ -208,6 +208,7 @@ def adapt(
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded shards, made from --audio or earlier.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of this run; it resumes (default: beside FILE).")] = None,
     clips: Annotated[int, typer.Option(help="Training clips.", min=1)] = 60_000,
+    budgets: Annotated[str, typer.Option(help="How DiffRes spends its bins, one drawn per step.")] = "block,clip",
     rank: Annotated[
         int, typer.Option(help="Rank of what each rate adds to the 1x1 convolutions; 0: nothing.", min=0)
     ] = 8,
@@ -243,7 +244,7 @@ def adapt(
             cache = cache or folder / "cache"
             bad = _tell(build_shards(audio, cache))
         source = Source(str(cache or ""), str(file), tier, workers, device)
-        recipe = recipe_for(tier, rates, clips, procedural_only=cache is None)
+        recipe = recipe_for(tier, rates, clips, procedural_only=cache is None, budgets=tuple(budgets.split(",")))
         seconds = None if max_minutes is None else max_minutes * 60
         made = train_adapter(recipe, source, folder, rank=rank, max_seconds=seconds)
         if (seen := read_card(made)["clips_seen"]) < clips:  # beside FILE it would be used

@@ -101,10 +101,18 @@ def _of_use(batches: Iterable[dict[str, Any]], rates: tuple[float, ...]) -> Iter
         yield batch
 
 
-def recipe_for(model: str, rates: tuple[float, ...], clips: int, procedural_only: bool, seed: int = 0) -> Recipe:
+def recipe_for(
+    model: str,
+    rates: tuple[float, ...],
+    clips: int,
+    procedural_only: bool,
+    seed: int = 0,
+    budgets: tuple[str, ...] = ("block", "clip"),
+) -> Recipe:
     """What `hear-diffres adapt` uses: the shared recipe with few clips and an own learning rate."""
     base = Recipe(model, seed=seed, clips=clips, blockwise_clips=0, lr=3e-3, decay_share=0.6, ema=0.998)
     # What is used is pooled; no kernel of theirs makes of merged frames quite what it makes of single ones.
     # The guide keeps the estimator from calling silence important: a point on ESC-50 at 75 %, whole-clip budget.
     base = replace(base, loss={**base.loss, "pooled": 2.0, "maps": 0.3, "guide": 2.0})
-    return replace(base, reductions=rates, procedural=1.0 if procedural_only else base.procedural)
+    procedural = 1.0 if procedural_only else base.procedural
+    return replace(base, reductions=rates, budgets=budgets, procedural=procedural)

@@ -123,7 +123,10 @@ def test_an_unfinished_adapter_is_not_put_beside_the_file(base, tmp_path):
 
 def test_an_adapter_trained_on_procedural_audio_ships(base, tmp_path):
     run, ours = tmp_path / "run", base.with_suffix(".adapter.safetensors")
-    done = RUNNER.invoke(app, ["adapt", str(base), "--run", str(run), "--clips", "16", "--workers", "0"])
+    command = ["adapt", str(base), "--run", str(run), "--clips", "16", "--workers", "0"]
+    done = RUNNER.invoke(app, [*command, "--budgets", "block,most"])
+    assert done.exit_code == 2 and "budgets must be of block, clip, active" in done.output
+    done = RUNNER.invoke(app, [*command, "--budgets", "block,active"])
     assert done.exit_code == 0, done.output
     scores, out = tmp_path / "scores.json", tmp_path / "out"
     scores.write_text(json.dumps({"adapter_sha256": sha256(ours), "results": {"one": {}}}))

@@ -21,11 +21,9 @@ static int earlier(const void* a, const void* b) {
     return ((const Candidate*)a)->block < ((const Candidate*)b)->block ? -1 : 1;
 }
 
-inline long active_blocks(const Merging& m, long frames) { return (frames + m.block_frames - 1) / m.block_frames; }
-
 // Floats to work in: candidates and a level per frame.
 inline long active_floats(const Merging& m, long frames) {
-    return active_blocks(m, frames) * (long)(sizeof(Candidate) / sizeof(float)) + frames + 32;
+    return blocks_of(m, frames) * (long)(sizeof(Candidate) / sizeof(float)) + frames + 32;
 }
 
 // Natural logarithm of the power of each frame in all bands, `[frames]`, written in whole vectors.
@@ -54,7 +52,7 @@ inline void frame_levels(const Merging& m, const float* logs, const float* power
 // holds `active_floats`.
 inline void active_frames(const Merging& m, const float* logs, const float* power, long frames, float* scratch,
                           long* index) {
-    const long blocks = active_blocks(m, frames), size = m.block_frames;
+    const long blocks = blocks_of(m, frames), size = m.block_frames;
     Candidate* all = (Candidate*)scratch;
     float *levels = (float*)(all + blocks), top = -INFINITY;
     frame_levels(m, logs, power, frames, levels);

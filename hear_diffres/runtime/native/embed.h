@@ -209,7 +209,7 @@ inline Map run_stem_on_bins(Call& call) {
     const Merging& merging = m.merging;
     Arena& arena = call.space.shared;
     Bins& bins = call.bins;
-    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = active_blocks(merging, call.kept);
+    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = blocks_of(merging, call.kept);
     const long full = bins_of(merging, size);
     bins.count = total_bins(merging, call.kept);
     bins.weight = arena.take(bins.count), bins.times_ms = (double*)arena.take(2 * bins.count);

@@ -29,6 +29,8 @@ inline long bins_of(const Merging& m, long frames) {
     return share_of(m.keep, frames);
 }
 
+inline long blocks_of(const Merging& m, long frames) { return (frames + m.block_frames - 1) / m.block_frames; }
+
 inline long total_bins(const Merging& m, long frames) {
     long full = frames / m.block_frames, rest = frames % m.block_frames;
     return full * bins_of(m, m.block_frames) + (rest ? bins_of(m, rest) : 0);

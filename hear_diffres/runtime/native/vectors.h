@@ -121,7 +121,7 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(3);
     if (stages) {
-        const long blocks = active_blocks(m.merging, call.kept);
+        const long blocks = blocks_of(m.merging, call.kept);
         double diffres = dropping;  // and in the midst of the backbone, each thread some of the blocks
         for (int i = 0; i < threads; i++) diffres += merging[i] / (blocks < threads ? blocks : threads);
         stages[0] = marks[1] - marks[0], stages[1] = diffres;
