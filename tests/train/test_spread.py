@@ -150,7 +150,7 @@ def test_second_stage_starts_from_what_the_first_one_holds():
     found = {
         f"block{s}": (first.maps(s, maps[f"block{s}"]) + held.get(s, 0.0), maps[f"block{s}"]) for s in range(1, 16)
     }
-    assert second._spread_loss(found, maps) < 1e-6
+    assert second._spread_loss(found, maps, None, {}) < 1e-6
     for tap in PLAIN.map_taps:
         assert second.matching(f"map_{tap}", *found[tap]) < 1e-6
 
