@@ -104,16 +104,17 @@ class Network(nn.Module):
         """Compress by `reduction` (default: the compressor's own rate) and run the backbone up to the deepest tap."""
         compressed: CompressionOutput = self.compressor(logmel.transpose(1, 2), lengths, reduction=reduction)
         bins = compressed.lengths if lengths is not None else None
-        index = 0
-        if self._rates:
-            rate = self.compressor.dimension_reduction_rate if reduction is None else reduction
-            index = nearest_rate(self._rates, self.compressor.resolution_rate(rate))
+        index = self.rate_set(self.compressor.dimension_reduction_rate if reduction is None else reduction)
         run: FoldedMobileNet | Backbone | None = self._inference_backbone(index)
         if run is None:
             self._select(index)
             run = self.backbone
         out = run(self.picture(compressed), bins, compressed.durations, taps=taps, keep_frequency=keep_frequency)
         return out, compressed
+
+    def rate_set(self, reduction: float) -> int:
+        """Which set of the normalisation a reduction rate uses; 0 where there is but one."""
+        return nearest_rate(self._rates, self.compressor.resolution_rate(reduction)) if self._rates else 0
 
     def _inference_backbone(self, index: int) -> FoldedMobileNet | None:
         """The backbone folded for a rate; None where gradients may flow, or where it cannot be folded."""
@@ -142,7 +143,7 @@ class Network(nn.Module):
 
         Not those of other rates' sets, and not what batch normalisation counts in training.
         """
-        current = nearest_rate(self._rates, self.compressor.resolution_rate(reduction)) if self._rates else 0
+        current = self.rate_set(reduction)
         others = {
             id(tensor)
             for module in self.modules()

@@ -9,7 +9,7 @@ import numpy as np
 from ..compression import DiffRes
 from ..compression.active import ACTIVE_RANGE, split_rate
 from .graph import Graph
-from .merging import Merged, merge
+from .merging import Merged, in_blocks, merge
 
 _MORE_THAN_FRAMES = 2**22  # of a chunk; sums with it are exact in float32
 
@@ -44,17 +44,13 @@ def _kept(g: Graph, logmel: str, n_frames: str, size: int, drop: float) -> tuple
     batch = g.dim(logmel, 0)
     kept = g.op("Floor", g.op("Add", g.op("Mul", g.cast(n_frames, "float"), 1 - drop), 1e-4))
     kept = g.op("Max", g.cast(kept, "int64"), 1)
-    n_blocks = g.op("Div", g.op("Add", n_frames, size - 1), size)
-    counts = g.op("Min", g.op("Sub", n_frames, g.op("Mul", g.arange(n_blocks), size)), size)
-
     top = g.op("ReduceMax", logmel, [2], keepdims=1)
     total = g.sum(g.op("Exp", g.op("Sub", logmel, top)), 2, keep=True)
     level = g.op("Add", g.op("Log", total), top)  # [B, T, 1]
     value = g.op("Sub", level, g.op("ReduceMax", level, [1], keepdims=1))
     value = g.op("Max", g.op("Add", value, ACTIVE_RANGE), 0.0)
-    missing = g.op("Sub", g.op("Mul", n_blocks, size), n_frames)
-    padding = g.op("Expand", np.zeros((1, 1, 1), np.float32), g.vector(batch, missing, 1))
-    sums = g.sum(g.reshape(g.op("Concat", value, padding, axis=1), batch, n_blocks, size), 2)
+    padded, n_blocks, _, counts = in_blocks(g, value, n_frames, size, 1)
+    sums = g.sum(g.reshape(padded, batch, n_blocks, size), 2)
     mean = g.op("Round", g.op("Mul", g.op("Div", sums, g.cast(counts, "float")), 1000.0))
 
     # Whole numbers without equals: the order does not hang on how a runtime sorts those.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..backbone import MobileNet
 from ..compression import BandsDiffRes, DiffRes
-from ..compression.active import split_rate
 from ..errors import ConfigError
 from ..frontend import LogMel
 from ..hear import HearModel
@@ -46,8 +45,3 @@ def compressor_of(model: HearModel) -> DiffRes:
     if not isinstance(compressor, DiffRes):
         raise ConfigError(f"{model.config.name}: export knows DiffRes, not {type(compressor).__name__}")
     return compressor
-
-
-def dropped_and_merged(model: HearModel) -> tuple[float, float]:
-    """Share of the frames that is dropped, and the rate at which those left are merged."""
-    return split_rate(model.reduction) if model.budget == "active" else (0.0, model.reduction)

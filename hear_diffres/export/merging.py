@@ -65,12 +65,8 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
         own = g.op("Expand", g.unsqueeze(own, 0), g.vector(batch, 1, 1))
         times = g.op("Mul", g.cast(frame, "float"), compressor.frame_ms)
         return Merged((logmel, logmel, own), g.op("Expand", g.reshape(times, 1, -1), g.vector(batch, 1)), None)
-    n_blocks = g.op("Div", g.op("Add", n_frames, size - 1), size)
-    missing = g.op("Sub", g.op("Mul", n_blocks, size), n_frames)
-    padding = g.op("Expand", np.zeros((1, 1, n_bands), np.float32), g.vector(batch, missing, 1))
-    rows = g.reshape(g.op("Concat", logmel, padding, axis=1), -1, size, n_bands)  # [R, size, F]
-    start = g.op("Mul", g.arange(n_blocks), size)
-    valid = g.op("Min", g.op("Sub", n_frames, start), size)
+    padded, n_blocks, start, valid = in_blocks(g, logmel, n_frames, size, n_bands)
+    rows = g.reshape(padded, -1, size, n_bands)  # [R, size, F]
     valid = g.reshape(g.op("Expand", g.reshape(valid, 1, -1), g.vector(batch, 1)), -1, 1)  # [R, 1]
     mask = g.op("Less", np.arange(size)[None], valid)
     table = n_bins(torch.arange(size + 1), rate).numpy()
@@ -95,6 +91,15 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
 
     pictures = (g.op("Log", clip(mean, n_bands)), g.op("Log", clip(largest, n_bands)), clip(encoding, n_bands))
     return Merged(pictures, clip(times), clip(duration))
+
+
+def in_blocks(g: Graph, x: str, n_frames: str, size: int, channels: int) -> tuple[str, str, str, str]:
+    """`x` `[B, T, channels]` with zeros up to whole blocks; how many these are; first frame of each; frames in each."""
+    n_blocks = g.op("Div", g.op("Add", n_frames, size - 1), size)
+    missing = g.op("Sub", g.op("Mul", n_blocks, size), n_frames)
+    padding = g.op("Expand", np.zeros((1, 1, channels), np.float32), g.vector(g.dim(x, 0), missing, 1))
+    start = g.op("Mul", g.arange(n_blocks), size)
+    return g.op("Concat", x, padding, axis=1), n_blocks, start, g.op("Min", g.op("Sub", n_frames, start), size)
 
 
 def _column(g: Graph, start: str) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..backbone.rates import nearest_rate
 from ..compression import BandsDiffRes
 from ..frontend import LogMel
 from ..frontend.stft import CONTEXT_FRAMES
@@ -14,7 +13,7 @@ from ..hear import HearModel
 from . import layers, merging
 from .active import merge_active
 from .edges import emphasised
-from .exportable import compressor_of, dropped_and_merged, frontend_of
+from .exportable import compressor_of, frontend_of
 from .graph import Graph, Value
 from .moments import averaging, frame_times
 from .spectrum import log_mel, window_span
@@ -60,7 +59,7 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
             parts = [g.unsqueeze(x, 1) for x in (normalise(average), normalise(largest), code)]
             picture = g.transpose(g.op("Concat", *parts, axis=1), 0, 1, 3, 2)
         g.int8_weights = int8_weights
-        rate = nearest_rate(network._rates, dropped_and_merged(model)[1]) if network._rates else None
+        rate = network.rate_set(model.reduction) if network._rates else None
         features = layers.run(g, picture, merged.durations, backbone, taps, rate)
         with g.scope("embedding"):
             windows: dict[int, str] = {}

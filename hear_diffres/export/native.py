@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..backbone import MobileNet
 from ..backbone.folded import FoldedConv
-from ..backbone.rates import nearest_rate, select_rate
+from ..backbone.rates import select_rate
+from ..compression.active import split_rate
 from ..compression.estimator import LightEstimator, UniformEstimator
 from ..errors import ConfigError
 from ..files import whole
@@ -22,7 +23,7 @@ from ..runtime.backends import NativeBackend
 from ..runtime.native import NativeFileError, Program, available, has_bfloat16
 from ..runtime.native.engine import FORMAT, LANES
 from .describe import metadata
-from .exportable import check_exportable, compressor_of, dropped_and_merged, frontend_of
+from .exportable import check_exportable, compressor_of, frontend_of
 
 _ACTS = {"": 0, "relu": 1, "hardswish": 2}
 _FLOOR = 1e-5  # of LogMel, under the logarithm
@@ -76,7 +77,7 @@ def native_program(model: HearModel) -> Program:
     _merging(out, model)
     backbone = model.network.mobilenet
     if model.network._rates:
-        select_rate(backbone, nearest_rate(model.network._rates, dropped_and_merged(model)[1]))
+        select_rate(backbone, model.network.rate_set(model.reduction))
     _backbone(out, backbone, {"clf", "logits"} & set(model.embedding.parts) != set())
     parts = [number for part in model.embedding.parts for number in _numbers(part, backbone)]
     out.ints(len(parts), *parts)
@@ -116,7 +117,7 @@ def _merging(out: _Writer, model: HearModel) -> None:
     compressor = compressor_of(model)
     estimator = compressor.model
     width = estimator.reduce.out_features if isinstance(estimator, LightEstimator) else 0
-    drop, merge = dropped_and_merged(model)
+    drop, merge = split_rate(model.reduction) if model.budget == "active" else (0.0, model.reduction)
     out.ints(compressor.in_f_dim, compressor.block_frames, width, *np.array([1 - drop, 1 - merge]).view(np.int64))
     block = torch.zeros(1, compressor.block_frames, compressor.in_f_dim)
     lengths = torch.tensor([compressor.block_frames])

@@ -153,19 +153,22 @@ class Elastic(nn.Module):
             target = adaptive_avg_pool2d(target, (student.shape[2], target.shape[3]))
         if at_bins:
             return student, _at_bins(target, compressed, stride)
-        times = compressed.times_ms[:, ::stride]
-        lengths = torch.full((len(times),), times.shape[1], device=times.device)
-        grid = torch.arange(target.shape[3], device=times.device) * (FRAME_MS * stride)
-        return _interpolated(student, times, lengths, grid.expand(len(times), -1)), target
+        return _interpolated(student, *_times(compressed, stride, target.shape[3])), target
 
 
 def _at_bins(teacher: Tensor, compressed: CompressionOutput, stride: int) -> Tensor:
     """A map of the teacher at the times of the bins, `[B, C, F, T]` to `[B, C, F, K]`."""
+    times, grid = _times(compressed, stride, teacher.shape[3])
+    return _interpolated(teacher, grid, times)
+
+
+def _times(compressed: CompressionOutput, stride: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Milliseconds of the student's steps and of the teacher's, `[B, K]` and `[B, steps]`."""
     times = compressed.times_ms[:, ::stride]
-    grid = (torch.arange(teacher.shape[3], device=times.device) * (FRAME_MS * stride)).expand(len(times), -1)
-    lengths = torch.full((len(times),), teacher.shape[3], device=times.device)
-    return _interpolated(teacher, grid, lengths, times)
+    grid = torch.arange(steps, device=times.device) * (FRAME_MS * stride)
+    return times, grid.expand(len(times), -1)
 
 
-def _interpolated(maps: Tensor, times: Tensor, lengths: Tensor, grid: Tensor) -> Tensor:
+def _interpolated(maps: Tensor, times: Tensor, grid: Tensor) -> Tensor:
+    lengths = torch.full((len(times),), times.shape[1], device=times.device)
     return interpolate(maps.flatten(1, 2), times, lengths, grid).reshape(*maps.shape[:3], -1)

@@ -146,7 +146,7 @@ def test_models_take_it():
         assert torch.isfinite(found).all() and not torch.equal(found, load_model(name, reduction=0.75)(audio))
         steps, times = model.get_timestamp_embeddings(audio)
         assert torch.isfinite(steps).all() and times.shape[1] == 61
-    with pytest.raises((ConfigError, ImportError), match=r"budget 'clip'|engine"):
+    with pytest.raises(ConfigError, match="budget 'clip'"):
         load_model("mn01", budget="clip", runtime="native")
     with pytest.raises(ValueError, match="block, clip, active"):
         load_model("mn01", budget="loud")
