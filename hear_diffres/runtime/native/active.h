@@ -8,7 +8,7 @@ const float ACTIVE_RANGE = 11.5f;  // nepers of power, 50 dB
 
 struct Candidate {
     float activity;  // thousandths
-    long block, frames, taken;
+    long block, frames;
 };
 
 static int more_active(const void* a, const void* b) {
@@ -17,13 +17,9 @@ static int more_active(const void* a, const void* b) {
     return x.block < y.block ? -1 : 1;
 }
 
-static int earlier(const void* a, const void* b) {
-    return ((const Candidate*)a)->block < ((const Candidate*)b)->block ? -1 : 1;
-}
-
-// Floats to work in: candidates and a level per frame.
+// Floats to work in: candidates, how many frames of each block are taken, and a level per frame.
 inline long active_floats(const Merging& m, long frames) {
-    return blocks_of(m, frames) * (long)(sizeof(Candidate) / sizeof(float)) + frames + 32;
+    return blocks_of(m, frames) * (long)((sizeof(Candidate) + sizeof(long)) / sizeof(float)) + frames + 32;
 }
 
 // Natural logarithm of the power of each frame in all bands, `[frames]`, written in whole vectors.
@@ -54,7 +50,8 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
                           long* index) {
     const long blocks = blocks_of(m, frames), size = m.block_frames;
     Candidate* all = (Candidate*)scratch;
-    float *levels = (float*)(all + blocks), top = -INFINITY;
+    long* taken = (long*)(all + blocks);
+    float *levels = (float*)(taken + blocks), top = -INFINITY;
     frame_levels(m, logs, power, frames, levels);
     for (long t = 0; t < frames; t++) top = levels[t] > top ? levels[t] : top;
     for (long block = 0; block < blocks; block++) {
@@ -64,14 +61,13 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
             const float above = levels[t] - top + ACTIVE_RANGE;
             total += above > 0 ? above : 0;
         }
-        all[block] = {rintf(total / (float)n * 1000.0f), block, n, 0};
+        all[block] = {rintf(total / (float)n * 1000.0f), block, n};
     }
     qsort(all, blocks, sizeof(Candidate), more_active);
     long left = share_of(m.stay, frames);
-    for (long i = 0; i < blocks; i++) left -= all[i].taken = all[i].frames < left ? all[i].frames : left;
-    qsort(all, blocks, sizeof(Candidate), earlier);
+    for (long i = 0; i < blocks; i++) left -= taken[all[i].block] = all[i].frames < left ? all[i].frames : left;
     for (long block = 0; block < blocks; block++)
-        for (long t = 0; t < all[block].taken; t++) *index++ = block * size + t;
+        for (long t = 0; t < taken[block]; t++) *index++ = block * size + t;
 }
 
 // Milliseconds among the frames that stayed, to those of the sound.
