@@ -49,9 +49,14 @@ def fft_macs(n: int) -> float:
     return n / 2 * math.log2(n)
 
 
-def decode(file_bytes: int, n_samples: int) -> Task:
-    """File to float32 samples (all channels)."""
-    return Task(Work(0, file_bytes + _FLOAT * n_samples))
+def decode(file_bytes: int, n_samples: int, width: int = _FLOAT) -> Task:
+    """File to samples (all channels) of so many bytes each."""
+    return Task(Work(0, file_bytes + width * n_samples))
+
+
+def mix(n_samples: int, channels: int, width: int) -> Task:
+    """Samples of so many channels and bytes to mono float32."""
+    return Task(Work(n_samples * channels, n_samples * (channels * width + _FLOAT)))
 
 
 def resample(n_in: int, n_out: int) -> Task:

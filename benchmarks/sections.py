@@ -41,8 +41,8 @@ SECTIONS: dict[str, Section] = {
     "stages": Section(
         "Where the time goes",
         "Scene embeddings (`block+mels`) of one 10 s clip, batch 1, one thread, PyTorch\n"
-        "(`python -m benchmarks.stages`). Decode and resample from a stereo file at 44.1 kHz; `wav to samples` is\n"
-        "decode, mix and resample as `read_audio` does them. `check` is the inspection of the input; `DiffRes` has in\n"
+        "(`python -m benchmarks.stages`). A stereo file at 44.1 kHz is decoded (WAV to int16), mixed and resampled as\n"
+        "`read_audio` does it; `wav to samples` is all that. `check` is the inspection of the input; `DiffRes` has in\n"
         "it the stacking of its channels for the backbone. Medians.",
         _stages,
         stages.table,

@@ -26,6 +26,7 @@ from hear_diffres import HearModel, list_models, load_model
 from hear_diffres.audio import SAMPLE_RATE, read_audio
 from hear_diffres.backbone import FoldedMobileNet
 from hear_diffres.registry import REDUCTIONS
+from hear_diffres.resampling import mix, resampler
 from hear_diffres.samples import make
 
 from . import floors as floor_of
@@ -34,7 +35,7 @@ from .peaks import Peaks
 from .timing import compare, threads
 
 SECONDS, FILE_RATE = 10, 44_100
-EVERY, TOTAL = "every tier", "all, from samples"
+EVERY, TOTAL, RESAMPLE = "every tier", "all, from samples", "resample 44.1 to 32 kHz"
 STAGES = ("check", "STFT", "mel", "DiffRes", "backbone", "embedding")
 Mark = tuple[str, float]
 Rows = dict[str, dict[str, float]]  # row, stage, milliseconds per second of audio
@@ -120,13 +121,16 @@ def measure(tiers: tuple[str, ...] = (), rates: tuple[float, ...] = REDUCTIONS, 
     audio = torch.from_numpy(sound)[None]
     passes: dict[str, list[dict[str, float]]] = {}
     with threads(1), files(sound) as paths:
-        stereo, _ = soundfile.read(paths["wav"], dtype="float32", always_2d=True)
-        mono = stereo.mean(1)
+        stereo, _ = soundfile.read(paths["wav"], dtype="int16", always_2d=True)
+        mono, _ = mix(stereo)
         frontend = load_model("mn01", weights="random").frontend
         shared: dict[str, Callable[[], object]] = {
-            "decode wav": lambda: soundfile.read(paths["wav"], dtype="float32", always_2d=True),
+            # As `read_audio` reads them.
+            "decode wav": lambda: soundfile.read(paths["wav"], dtype="int16", always_2d=True),
             "decode ogg": lambda: soundfile.read(paths["ogg"], dtype="float32", always_2d=True),
-            "resample 44.1 to 32 kHz": lambda: soxr.resample(mono, FILE_RATE, SAMPLE_RATE),
+            "mix to mono": lambda: mix(stereo),
+            RESAMPLE: lambda: resampler(FILE_RATE, SAMPLE_RATE).resample_chunk(mono, last=True),
+            "the same by soxr": lambda: soxr.resample(mono, FILE_RATE, SAMPLE_RATE),
             "wav to samples": lambda: read_audio(paths["wav"]),
             "log-mel": lambda: frontend(audio),
         }
@@ -166,8 +170,11 @@ def floors(best: Rows, peaks: Peaks, rates: tuple[float, ...] = REDUCTIONS) -> d
     tasks: dict[str, dict[str, floor_of.Task]] = {}
     n_file, n = SECONDS * FILE_RATE, SECONDS * SAMPLE_RATE
     with files(clip()) as paths:
-        decoded = {f"decode {k}": floor_of.decode(path.stat().st_size, 2 * n_file) for k, path in paths.items()}
-    tasks[EVERY] = {**decoded, "resample 44.1 to 32 kHz": floor_of.resample(n_file, n)}
+        widths = {"wav": 2, "ogg": 4}
+        decoded = {
+            f"decode {k}": floor_of.decode(path.stat().st_size, 2 * n_file, widths[k]) for k, path in paths.items()
+        }
+    tasks[EVERY] = {**decoded, "mix to mono": floor_of.mix(n_file, 2, 2), RESAMPLE: floor_of.resample(n_file, n)}
     for tier in tiers:
         for rate in rates:
             if row_name(tier, rate) in best:

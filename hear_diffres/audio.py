@@ -1,4 +1,4 @@
-"""Audio files to mono 32 kHz samples: decode (soundfile), mix to mono, resample (soxr), whole or in blocks."""
+"""Audio files to mono 32 kHz samples: decode (soundfile), mix to mono, resample, whole or in blocks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from .errors import AudioFileError, AudioFileWarning
+from .resampling import mix, resampler
 
 SAMPLE_RATE = 32_000
 # What libsndfile reads and people have. It goes by content: a file that is named itself may be called anything.
@@ -66,9 +66,7 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             if not 1 <= file.samplerate <= MAX_RATE:
                 raise AudioFileError(f"{name}: sample rate {file.samplerate}")
-            resampler = None
-            if file.samplerate != sample_rate:
-                resampler = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+            resampling = None if file.samplerate == sample_rate else resampler(file.samplerate, sample_rate)
             size = max(1, int(block_seconds * file.samplerate))
             # libsndfile takes five times as long to give the same numbers as floats.
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
@@ -81,10 +79,9 @@ def read_blocks(path: str | Path, sample_rate: int = SAMPLE_RATE, block_seconds:
                         raise
                 read += len(block)
                 last = len(block) < size
-                mono = _mix(block)
-                if not np.isfinite(mono).all():
+                out, finite = mix(block) if resampling is None else resampling.resample_mixed(block, last)
+                if not finite:
                     raise AudioFileError(f"{name}: holds NaN or infinite samples")
-                out = mono if resampler is None else _resample(resampler, mono, last, file.samplerate)
                 total += len(out)
                 yield out
                 if last:
@@ -121,27 +118,6 @@ def _share_there(file: soundfile.SoundFile, read: int) -> float:
     if short and 0 < int(short[1]) < _UNKNOWN_SIZE:
         return int(short[2]) / int(short[1])
     return read / file.frames if 0 < file.frames < _UNKNOWN_SIZE else 1.0
-
-
-def _mix(block: np.ndarray) -> np.ndarray:
-    """Mean of the channels, full scale 1; float32 `[n]`."""
-    # One after the other: numpy's `mean` takes twenty times as long.
-    mono = block[:, 0].astype(np.float32)
-    for channel in range(1, block.shape[1]):
-        mono += block[:, channel]
-    if block.shape[1] > 1:
-        mono /= block.shape[1]
-    if block.dtype == np.int16:
-        mono *= np.float32(2**-15)
-    return mono
-
-
-def _resample(resampler: soxr.ResampleStream, mono: np.ndarray, last: bool, piece: int) -> np.ndarray:
-    """A block through the resampler, a `piece` at a time: what is in the cache goes a sixth faster."""
-    starts = range(0, max(len(mono), 1), piece)
-    ends = [last and start + piece >= len(mono) for start in starts]
-    pieces = [resampler.resample_chunk(mono[s : s + piece], last=end) for s, end in zip(starts, ends, strict=True)]
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def read_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
@@ -14,9 +13,8 @@ from .audio import MAX_RATE
 from .chunking import Chunk
 from .errors import StreamError
 from .hear import HearModel
+from .resampling import resampler
 from .runtime import RuntimeModel
-
-_QUALITY = "HQ"  # as `audio.read_blocks`, so that a stream equals the file
 
 
 class Streamer:
@@ -57,7 +55,7 @@ class Streamer:
             raise ValueError(f"sample_rate must lie in [1, {MAX_RATE}] Hz, got {sample_rate}")
         self.model, self.sample_rate = model, sample_rate
         own = model.sample_rate
-        self._resampler = None if sample_rate == own else soxr.ResampleStream(sample_rate, own, 1, "float32", _QUALITY)
+        self._resampler = None if sample_rate == own else resampler(sample_rate, own)
         # The first chunk has no samples left of it, the others have no mirrored ones: whichever needs more room.
         width = model.chunk_frames
         self._held = np.empty(max(self._ready_at(first) - self._start(first) for first in (0, width)), np.float32)
@@ -261,13 +259,13 @@ def _check(samples: Any) -> np.ndarray:
 
 @cache
 def _held_back_ms(sample_rate: float) -> float:
-    """The most that soxr's stream holds back, in milliseconds of sound: found out with a second of silence."""
+    """The most that the resampler holds back, in milliseconds of sound: found out with a second of silence."""
     own, step = HearModel.sample_rate, max(1, int(sample_rate / 1000))
-    resampler = soxr.ResampleStream(sample_rate, own, 1, "float32", _QUALITY)
+    stream = resampler(sample_rate, own)
     given = got = 0
     most = 0.0
     while given < sample_rate:
-        got += len(resampler.resample_chunk(np.zeros(step, np.float32)))
+        got += len(stream.resample_chunk(np.zeros(step, np.float32)))
         given += step
         most = max(most, given / sample_rate - got / own)
     return 1000 * most

@@ -351,12 +351,12 @@ def test_an_engine_of_other_sources_is_none(monkeypatch):
         """A library that lacks a function."""
 
     monkeypatch.setattr(engine.ctypes, "CDLL", lambda path: Older())
-    engine._library.cache_clear()
+    engine.library.cache_clear()
     try:
         assert "install the package again" in engine.why_not() and not engine.available()
     finally:
         monkeypatch.undo()
-        engine._library.cache_clear()
+        engine.library.cache_clear()
     assert engine.available()
 
 

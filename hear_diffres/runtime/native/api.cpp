@@ -186,6 +186,17 @@ int hd_embed_many(void* opened, long count, const float* audio, long n, int at_s
     return failed;
 }
 
+// `count` groups of outputs, from a group on (of the whole sound); `in`: from the first sample that this one needs to the
+// last that they need, and 8 more of any value. 0: done; 1: not enough memory.
+int hd_resample(const hd_filter* filter, const float* in, long group, long count, float* out, const char* variant) {
+    return !engine(variant)->resample(filter, in, group, count, out);
+}
+
+// `n` samples of so many channels, int16 or float, to mono floats, full scale 1; 1 where all are finite.
+int hd_mix(const void* in, int is_int16, long n, long channels, float* out, const char* variant) {
+    return engine(variant)->mix(in, is_int16, n, channels, out);
+}
+
 // 1 where every number is finite.
 int hd_finite(const float* x, long n) {
     float sum[16] = {0};

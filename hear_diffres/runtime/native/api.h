@@ -2,6 +2,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "table.h"
+
 extern "C" {
 const char* hd_variant(const char* wanted);
 void* hd_open(const int64_t* plan, long n_plan, const float* weights, long n_weights, int threads,
@@ -12,5 +14,7 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
              double hop_ms, float* scene, float* times, double* stages);
 int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
                   long n_grid, double hop_ms, float* scenes, float* times);
+int hd_resample(const hd_filter* filter, const float* in, long group, long count, float* out, const char* variant);
+int hd_mix(const void* in, int is_int16, long n, long channels, float* out, const char* variant);
 int hd_finite(const float* x, long n);
 }

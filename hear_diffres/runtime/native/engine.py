@@ -137,7 +137,8 @@ def _check_places(matrices: tuple[tuple[int, int, int], ...], n_weights: int) ->
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """The compiled functions; ImportError or OSError where they are not there."""
     folder = Path(__file__).parent
     found = [path for suffix in EXTENSION_SUFFIXES for path in [folder / f"_engine{suffix}"] if path.is_file()]
     if not found:
@@ -162,13 +163,15 @@ def _declare(library: ctypes.CDLL) -> None:
     library.hd_embed.argtypes = [handle, reals, long, number, long, reals, long, double, reals, reals, doubles]
     library.hd_embed_many.argtypes = [handle, long, reals, long, number, long, reals, long, double, reals, reals]
     library.hd_finite.argtypes = [reals, long]
+    library.hd_resample.argtypes = [handle, reals, long, long, reals, ctypes.c_char_p]
+    library.hd_mix.argtypes = [handle, number, long, long, reals, ctypes.c_char_p]
     library.hd_variant.argtypes, library.hd_variant.restype = [ctypes.c_char_p], ctypes.c_char_p
 
 
 def why_not() -> str:
     """Why the engine cannot be used here; empty where it can."""
     try:
-        _library()
+        library()
     except (ImportError, OSError) as error:
         return str(error)
     return ""
@@ -179,9 +182,20 @@ def available() -> bool:
     return not why_not()
 
 
+@cache
+def variant() -> str:
+    """The fastest variant in float32 that this processor runs.
+
+    Raises:
+        ImportError: the engine was not compiled.
+    """
+    name: bytes = library().hd_variant(b"")
+    return name.decode()
+
+
 def has_bfloat16() -> bool:
     """Whether the engine is here and this processor lets it multiply bfloat16: x86 with AMX, Linux."""
-    return available() and _library().hd_variant(_BFLOAT16.encode()) is not None
+    return available() and library().hd_variant(_BFLOAT16.encode()) is not None
 
 
 def variant_for(precision: str) -> str:
@@ -195,7 +209,7 @@ def variant_for(precision: str) -> str:
         raise ValueError(f"precision must be float32 or bfloat16, got {precision!r}")
     if precision == "float32":
         return ""
-    _library()
+    library()
     if not has_bfloat16():
         raise ValueError("precision: bfloat16 needs an x86 processor with AMX, under Linux")
     return _BFLOAT16
@@ -203,7 +217,7 @@ def variant_for(precision: str) -> str:
 
 def all_finite(audio: np.ndarray) -> bool:
     """Whether contiguous float32 `audio` holds neither NaN nor infinity, ten times as fast as numpy says it."""
-    return bool(_library().hd_finite(audio.ctypes.data, audio.size))
+    return bool(library().hd_finite(audio.ctypes.data, audio.size))
 
 
 class NativeEngine:
@@ -226,7 +240,7 @@ class NativeEngine:
     """
 
     def __init__(self, program: Program, threads: int = 1, variant: str = ""):
-        self._library = _library()
+        self._library = library()
         name = self._library.hd_variant(variant.encode())
         if name is None:
             raise ValueError(f"variant: {variant!r} does not run on this processor")

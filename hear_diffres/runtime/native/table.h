@@ -4,6 +4,14 @@
 
 #include "pool.h"
 
+/* A filter for resampling: see native/resample.py. */
+typedef struct {
+    const float* coefficients;  // [group][row][output]
+    const int64_t* first;       // of each group of outputs, the first sample that it needs, from its period's start
+    int64_t groups, rows;       // groups in a period; samples that each of them takes
+    int64_t period;             // samples
+} hd_filter;
+
 typedef struct {
     const char* name;
     void* (*open)(const int64_t* plan, long n_plan, const float* weights, long n_weights);
@@ -14,6 +22,8 @@ typedef struct {
     int (*embed)(const void* model, void* space, hd_pool* pool, int threads, const float* audio, long n, int at_start,
                  long frames, const float* grid, long n_grid, double hop_ms, float* scene, float* times,
                  double* stages);
+    int (*resample)(const hd_filter* filter, const float* in, long group, long count, float* out);
+    int (*mix)(const void* in, int is_int16, long n, long channels, float* out);
 } hd_engine;
 
 extern const hd_engine hd_generic;

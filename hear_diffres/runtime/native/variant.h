@@ -1,4 +1,5 @@
 // Included by the file of each variant, after what tells the compiler which processor it is for.
+#include "resample.h"
 #include "table.h"
 #include "vectors.h"
 
@@ -35,6 +36,16 @@ int embed_any(const void* model, void* space, hd_pool* pool, int threads, const 
     return done;
 }
 
+int resample_any(const hd_filter* filter, const float* in, long group, long count, float* out) {
+    return resample(*filter, in, group, count, out);
+}
+
+int mix_any(const void* in, int is_int16, long n, long channels, float* out) {
+    return is_int16 ? mixed((const int16_t*)in, n, channels, 1.0f / 32768, out)
+                    : mixed((const float*)in, n, channels, 1.0f, out);
+}
+
 }  // namespace
 
-extern const hd_engine HD_VARIANT = {HD_NAME, open_any, close_any, size_of, new_space, free_space, embed_any};
+extern const hd_engine HD_VARIANT = {HD_NAME, open_any, close_any, size_of, new_space, free_space, embed_any,
+                                     resample_any, mix_any};
