@@ -10,6 +10,7 @@ from .power import EPSILON, widened
 
 ACTIVE_RANGE = 11.5  # nepers of power, 50 dB: what is further below a clip's loudest frame counts as silence
 LEAST_SHARE = 0.5  # of the frames; where fewer are wanted, the rest is merged
+SILENCE = 0.25  # importance of a silent frame beside that of others, where frames are merged
 
 
 def split_rate(reduction: float) -> tuple[float, float]:
@@ -36,13 +37,16 @@ def activity(x: Tensor, mask: Tensor, log_power: bool = True) -> Tensor:
 
 
 @torch.no_grad()
-def active_frames(x: Tensor, lengths: Tensor, drop: float, size: int, log_power: bool = True) -> tuple[Tensor, Tensor]:
+def active_frames(
+    x: Tensor, lengths: Tensor, drop: float, size: int, log_power: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """The frames of the blocks of `size` whose mean activity is highest, in their order; of the last of them to fit in,
     its first frames.
 
     Shape:
         - Input: `[B, T, F]`, `lengths` `[B]` valid frames
-        - Output: indices `[B, M]`, and how many of them are valid, `[B]`: `n_bins(lengths, drop)`
+        - Output: indices `[B, M]`; how many of them are valid, `[B]`: `n_bins(lengths, drop)`; the activity of those
+          frames, `[B, M]`
     """
     n_frames, device = x.shape[1], x.device
     frames = torch.arange(n_frames, device=device)
@@ -59,4 +63,5 @@ def active_frames(x: Tensor, lengths: Tensor, drop: float, size: int, log_power:
     taken = torch.minimum((keep.unsqueeze(1) - there.cumsum(1) + there).clamp(min=0), there)
     take = torch.zeros_like(taken).scatter(1, order, taken)
     kept = frames % size < take[:, block]
-    return (~kept).byte().argsort(stable=True, dim=1)[:, : int(keep.max())], keep
+    index = (~kept).byte().argsort(stable=True, dim=1)[:, : int(keep.max())]
+    return index, keep, value.gather(1, index)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .active import active_frames, split_rate
+from .active import SILENCE, active_frames, split_rate
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction, count_bins, n_bins
 from .estimator import importance, make_estimator
 from .guide import guide, unguided
@@ -36,7 +36,8 @@ class DiffRes(Compressor):
         budget: "clip" spends the bins over the whole clip, as in the paper; "block" spends a fixed number in every
             block of `block_frames`, which makes the result independent of what follows: it can be streamed. "active"
             (not in the paper) keeps the blocks with most sound as they are and drops the others, up to half of the
-            frames; what is to be removed beyond that is merged by "block" among those left (`compression.active`).
+            frames; what is to be removed beyond that is merged among all those left, where silence counts a quarter
+            (`compression.active`).
         estimator: "light" (default, 12 times cheaper), "paper", or "uniform" (average pooling).
         compat: "pydiffres" reproduces the released code, faults included, and its state dict; None mends them
             (water-filling scores, plain maximum, silence relative to the clip, exact bin counts).
@@ -130,7 +131,7 @@ class DiffRes(Compressor):
         if self.budget != "active":
             return super().out_shape(n_frames, reduction)
         drop, inner = split_rate(reduction)
-        return super().out_shape(count_bins(n_frames, drop), inner)
+        return count_bins(count_bins(n_frames, drop), inner), self.in_f_dim
 
     def _bins(self, lengths: Tensor, reduction: float) -> Tensor:
         return n_bins(lengths, reduction, truncate=self.compat is not None)
@@ -146,20 +147,22 @@ class DiffRes(Compressor):
         lengths = lengths.to(x.device).long()
         if self.budget == "active" and rate > 0:
             return self._of_active(x, lengths, rate)
-        return self._by_budget(x, lengths, rate)
-
-    def _by_budget(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
         if rate == 0 and self.compat is None:
             return self._identity(x, lengths)
-        if self.budget != "clip" and x.shape[1] > self.block_frames:
+        if self.budget == "block" and x.shape[1] > self.block_frames:
             return self._by_blocks(x, lengths, rate)
         return self._compress(x, lengths, rate, self._position(x, lengths))
 
     def _of_active(self, x: Tensor, lengths: Tensor, rate: float) -> CompressionOutput:
         """The blocks with most sound on end, and merged as far as is left to do; then back to the clip's own times."""
         drop, inner = split_rate(rate)
-        index, kept = active_frames(x, lengths, drop, self.block_frames, self.log_power)
-        out = self._by_budget(x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2])), kept, inner)
+        index, kept, activity = active_frames(x, lengths, drop, self.block_frames, self.log_power)
+        stays = x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2]))
+        if inner == 0:
+            out = self._identity(stays, kept)
+        else:
+            weight = 1 - (1 - SILENCE) * (activity <= 0).to(torch.float32)
+            out = self._compress(stays, kept, inner, self._position(stays, kept), weight=weight)
         place = (out.times_ms / self.frame_ms).clamp(max=index.shape[1] - 1)
         left = place.long()
         here, after = (index.gather(1, at).float() for at in (left, (left + 1).clamp(max=index.shape[1] - 1)))
@@ -191,12 +194,18 @@ class DiffRes(Compressor):
             partial(unguided, x), x, times, mask.to(x.dtype), lengths, mask.double().cumsum(1),
         )  # fmt: skip
 
-    def _compress(self, x: Tensor, lengths: Tensor, rate: float, code: Tensor, blocks: int = 1) -> CompressionOutput:
-        """Compress rows `x` `[R, T, F]`, each by itself. In `feature`, `blocks` rows at a time are one clip's."""
+    def _compress(
+        self, x: Tensor, lengths: Tensor, rate: float, code: Tensor, blocks: int = 1, weight: Tensor | None = None
+    ) -> CompressionOutput:
+        """Compress rows `x` `[R, T, F]`, each by itself. In `feature`, `blocks` rows at a time are one clip's.
+
+        `weight` `[R, T]` times the importances.
+        """
         n_frames = x.shape[1]
         mask = torch.arange(n_frames, device=x.device) < lengths.unsqueeze(1)
         padded = bool((lengths < n_frames).any())
         raw = importance(self.model(x, mask.to(x.dtype) if padded else None))
+        raw = raw if weight is None else raw * weight
         bins = self._bins(lengths, rate)
         normalise = pydiffres_norm if self.compat else water_filling
         score = normalise(raw, bins, mask)

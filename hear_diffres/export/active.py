@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from ..compression import DiffRes
-from ..compression.active import ACTIVE_RANGE, split_rate
+from ..compression.active import ACTIVE_RANGE, SILENCE, split_rate
+from ..compression.base import count_bins
 from .graph import Graph
 from .merging import Merged, in_blocks, merge
 
 _MORE_THAN_FRAMES = 2**22  # of a chunk; sums with it are exact in float32
 
 
-def merge_active(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float) -> Merged:
+def merge_active(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float, chunk_frames: int) -> Merged:
     """As `merging.merge`, on the frames of the blocks with most sound; times are the sound's.
 
     Args:
@@ -23,12 +24,15 @@ def merge_active(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate
         n_frames: `T`, int64 scalar.
         compressor: whose weights are used.
         rate: share of the frames removed, dropped or merged.
+        chunk_frames: the most that there are; of more, those that stay would be merged in groups.
     """
     drop, inner = split_rate(rate)
-    index, kept = _kept(g, logmel, n_frames, compressor.block_frames, drop)
+    index, kept, activity = _kept(g, logmel, n_frames, compressor.block_frames, drop)
     batch, n_bands = g.dim(logmel, 0), compressor.in_f_dim
     at = g.op("Expand", g.unsqueeze(index, 2), g.vector(batch, kept, n_bands))
-    merged = merge(g, g.op("GatherElements", logmel, at, axis=1), kept, compressor, inner)
+    weight = g.op("Where", g.op("Greater", activity, 0.0), 1.0, SILENCE)
+    span = count_bins(chunk_frames, drop)
+    merged = merge(g, g.op("GatherElements", logmel, at, axis=1), kept, compressor, inner, span, weight)
     frame, last = g.cast(index, "float"), g.op("Sub", kept, 1)
     place = g.op("Min", g.op("Div", merged.times_ms, compressor.frame_ms), g.cast(last, "float"))
     whole = g.op("Floor", place)
@@ -39,8 +43,8 @@ def merge_active(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate
     return replace(merged, times_ms=g.op("Mul", g.op("Add", here, between), compressor.frame_ms))
 
 
-def _kept(g: Graph, logmel: str, n_frames: str, size: int, drop: float) -> tuple[str, str]:
-    """`active.active_frames`: indices `[B, M]`, and M."""
+def _kept(g: Graph, logmel: str, n_frames: str, size: int, drop: float) -> tuple[str, str, str]:
+    """`active.active_frames`: indices `[B, M]`, M, and activity `[B, M]`."""
     batch = g.dim(logmel, 0)
     kept = g.op("Floor", g.op("Add", g.op("Mul", g.cast(n_frames, "float"), 1 - drop), 1e-4))
     kept = g.op("Max", g.cast(kept, "int64"), 1)
@@ -64,4 +68,5 @@ def _kept(g: Graph, logmel: str, n_frames: str, size: int, drop: float) -> tuple
     stays = g.cast(g.op("Less", np.arange(size)[None, None], g.unsqueeze(take, 2)), "float")
     stays = g.reshape(stays, batch, g.op("Mul", n_blocks, size))
     position = g.cast(g.arange(g.op("Mul", n_blocks, size)), "float")
-    return g.largest_at(g.op("Sub", g.op("Mul", stays, float(_MORE_THAN_FRAMES)), position), kept), kept
+    index = g.largest_at(g.op("Sub", g.op("Mul", stays, float(_MORE_THAN_FRAMES)), position), kept)
+    return index, kept, g.op("GatherElements", g.op("Squeeze", value, [2]), index, axis=1)

@@ -46,7 +46,15 @@ def merge_bands(g: Graph, logmel: str, compressor: BandsDiffRes) -> str:
     return g.op("Log", g.op("Add", merged, EPSILON))
 
 
-def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float) -> Merged:
+def merge(
+    g: Graph,
+    logmel: str,
+    n_frames: str,
+    compressor: DiffRes,
+    rate: float,
+    span: int | None = None,
+    weight: str | None = None,
+) -> Merged:
     """Frames to bins.
 
     Args:
@@ -55,9 +63,11 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
         n_frames: `T`, int64 scalar.
         compressor: whose weights are used.
         rate: share of the frames removed.
+        span: frames that share bins (default: those of a block).
+        weight: `[B, T]`, times the importances.
     """
-    size, n_bands = compressor.block_frames, compressor.in_f_dim
-    code = position_code(size, n_bands).numpy()
+    size, n_bands = span or compressor.block_frames, compressor.in_f_dim
+    code = np.resize(position_code(compressor.block_frames, n_bands).numpy(), (size, n_bands))
     batch = g.dim(logmel, 0)
     if rate == 0:
         frame = g.arange(n_frames)
@@ -74,6 +84,9 @@ def merge(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate: float
     bins = g.op("Gather", table, valid)  # [R, 1]
 
     raw = _importance(g, rows, g.cast(mask, "float"), compressor.model)
+    if weight is not None:
+        weights = in_blocks(g, g.unsqueeze(weight, 2), n_frames, size, 1)[0]
+        raw = g.op("Mul", raw, g.reshape(weights, -1, size))
     scores = _water_filling(g, raw, bins, mask, size)
     warp = _Warp(g, scores, valid, size, most)
     power = g.op("Exp", g.op("Min", rows, _MAX_LOG_POWER))

@@ -53,8 +53,10 @@ def chunk_graph(model: HearModel, *, single: bool = False, int8_weights: bool = 
         with g.scope("diffres"):
             outer = network.compressor
             bands = merging.merge_bands(g, logmel, outer) if isinstance(outer, BandsDiffRes) else logmel
-            merge = merge_active if compressor.budget == "active" else merging.merge
-            merged = merge(g, bands, n_frames, compressor, model.reduction)
+            if compressor.budget == "active":
+                merged = merge_active(g, bands, n_frames, compressor, model.reduction, model.chunk_frames)
+            else:
+                merged = merging.merge(g, bands, n_frames, compressor, model.reduction)
             average, largest, code = merged.channels
             parts = [g.unsqueeze(x, 1) for x in (normalise(average), normalise(largest), code)]
             picture = g.transpose(g.op("Concat", *parts, axis=1), 0, 1, 3, 2)

@@ -40,12 +40,12 @@ def reference(x: torch.Tensor, drop: float, size: int) -> list[int]:
 @pytest.mark.parametrize("drop", [0.25, 0.5])
 def test_the_loudest_blocks_stay(n_frames, drop):
     x = clip(n_frames, (0, 3, 8)) if n_frames > 300 else clip(n_frames)
-    index, keep = active_frames(x, torch.tensor([n_frames]), drop, 100)
+    index, keep, _ = active_frames(x, torch.tensor([n_frames]), drop, 100)
     assert index[0].tolist() == reference(x[0], drop, 100) and keep.tolist() == [index.shape[1]]
 
 
 def test_silence_keeps_its_beginning():
-    index, _ = active_frames(torch.full((1, 400, 16), -11.5), torch.tensor([400]), 0.5, 100)
+    index, _, _ = active_frames(torch.full((1, 400, 16), -11.5), torch.tensor([400]), 0.5, 100)
     assert index[0].tolist() == list(range(200))
 
 
@@ -59,18 +59,34 @@ def test_what_stays_is_as_it_was_up_to_half():
     assert float(out.cum_score[0, -1]) == 300 and torch.equal(out.durations, torch.ones(1, 300))
 
 
-def test_beyond_half_what_stays_is_merged_as_by_block():
+def test_beyond_half_all_that_stays_is_merged_together():
     x = clip(600, (0, 2, 5))
     out, net = layer()(x, reduction=0.75), layer()
-    net.budget = "block"
+    net.budget = "clip"  # with a position code that begins anew every second, as `layer` has it
     stays = torch.cat([x[:, :100], x[:, 200:300], x[:, 500:]], dim=1)
     alone = net(stays, reduction=0.5)
     torch.testing.assert_close(out.feature, alone.feature)
-    times = torch.where(alone.times_ms < 1000, alone.times_ms, alone.times_ms + 1000)
-    times = torch.where(alone.times_ms < 2000, times, alone.times_ms + 3000)
-    torch.testing.assert_close(out.times_ms, times)
+    index = torch.cat([torch.arange(100), torch.arange(200, 300), torch.arange(500, 600)]).float()
+    place = alone.times_ms[0] / 10
+    left = place.long()
+    after = index[(left + 1).clamp(max=299)]
+    torch.testing.assert_close(out.times_ms[0], 10 * (index[left] + (place - left) * (after - index[left])))
     assert split_rate(0.75) == (0.5, 0.5) and net.resolution_rate(0.75) == 0.75
     assert layer().resolution_rate(0.75) == 0.5 and layer().resolution_rate(0.5) == 0
+
+
+def test_silence_counts_a_quarter_where_frames_are_merged():
+    """All frames alike for the estimator, a sixth of those that stay silent."""
+    x = torch.full((1, 300, 16), -10.0)
+    x[:, :200] += 9.2
+    x[:, 100:200:2] = -40.0
+    net = layer(estimator="uniform")
+    index, _, activity = active_frames(x, torch.tensor([300]), 0.5, 100)
+    score = net(x, reduction=0.75).score[0, index[0], 0]
+    heard, silent = score[activity[0] > 0], score[activity[0] <= 0]
+    assert len(silent) == 25 and len(heard) == 125
+    torch.testing.assert_close(silent, torch.full_like(silent, 75 / (125 / 0.25 + 25)))
+    torch.testing.assert_close(heard, 4 * silent[:1].expand_as(heard))
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -5,6 +5,7 @@
 namespace {
 
 const float ACTIVE_RANGE = 11.5f;  // nepers of power, 50 dB
+const float SILENCE = 0.25f;       // importance of a silent frame beside that of others
 
 struct Candidate {
     float activity;  // thousandths
@@ -44,10 +45,10 @@ inline void frame_levels(const Merging& m, const float* logs, const float* power
     }
 }
 
-// Which of the frames of `[frames][bands]` stay: their numbers, `share_of(m.stay, frames)` of them, in `index`. `scratch`
-// holds `active_floats`.
+// Which of the frames of `[frames][bands]` stay: their numbers, `share_of(m.stay, frames)` of them, in `index`, and what
+// each weighs beside the others where they are merged. `scratch` holds `active_floats`.
 inline void active_frames(const Merging& m, const float* logs, const float* power, long frames, float* scratch,
-                          long* index) {
+                          long* index, float* weight) {
     const long blocks = blocks_of(m, frames), size = m.block_frames;
     Candidate* all = (Candidate*)scratch;
     long* taken = (long*)(all + blocks);
@@ -67,7 +68,10 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
     long left = share_of(m.stay, frames);
     for (long i = 0; i < blocks; i++) left -= taken[all[i].block] = all[i].frames < left ? all[i].frames : left;
     for (long block = 0; block < blocks; block++)
-        for (long t = 0; t < taken[block]; t++) *index++ = block * size + t;
+        for (long t = block * size; t < block * size + taken[block]; t++) {
+            *index++ = t;
+            *weight++ = levels[t] - top + ACTIVE_RANGE > 0 ? 1.0f : SILENCE;
+        }
 }
 
 // Milliseconds among the frames that stayed, to those of the sound.

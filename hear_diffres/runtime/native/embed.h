@@ -74,7 +74,8 @@ struct Call {
     bool scene;
     long frames, kept;  // kept: frames that DiffRes takes, the others being dropped
     float *logmel, *power, *logs, *merged;  // the last two: of merged bands and kept frames, or the first two again
-    long* index;  // kept frames, or null for all
+    long* index;    // kept frames, or null for all
+    float* weight;  // of each where they are merged, or null
     Bins bins;
     double* merging;  // seconds that each thread spends on DiffRes, or null
     Sequence taps[MAX_BLOCKS + 1], deviations[MAX_BLOCKS + 1], squeezed[MAX_BLOCKS + 1], last;
@@ -95,7 +96,7 @@ inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
     long total = samples + 2 + frames * (2L * m.front.n_mels + 2 * m.merging.bands);
     total += (frames / FRAMES + 1) * (m.front.n_mels + 1) + 32;
-    if (m.merging.stay < 1) total += frames * (2L * m.merging.bands + 2) + active_floats(m.merging, frames) + 64;
+    if (m.merging.stay < 1) total += frames * (2L * m.merging.bands + 3) + active_floats(m.merging, frames) + 64;
     total += 3 * (frames / m.merging.block_frames + 2) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
     total += steps * width * m.stem.channels + 3 * steps * m.stem.channels;
@@ -118,8 +119,8 @@ inline long own_scratch(const Block& b) {
     return project > expand ? project : expand;
 }
 
-inline long own_floats(const Model& m) {
-    const long block = m.merging.block_frames, width = m.merging.width ? m.merging.width : 8;
+inline long own_floats(const Model& m, long kept) {
+    const long block = span_of(m.merging, kept), width = m.merging.width ? m.merging.width : 8;
     long most = block * (2 * width + 1) + 8 * block + 3 * m.merging.bands + 512;
     most += (RING + 1) * picture_pitch(m.merging);
     const long picture = log_mel_floats(m.front) + 64;
@@ -136,8 +137,8 @@ inline long own_floats(const Model& m) {
     return last > most ? last : most;
 }
 
-inline MergeScratch merge_scratch(const Merging& m, Arena& arena) {
-    const long n = m.block_frames, w = m.width ? m.width : 8;
+inline MergeScratch merge_scratch(const Merging& m, long n, Arena& arena) {
+    const long w = m.width ? m.width : 8;
     arena.used = 0;
     MergeScratch s;
     s.ranked = (double*)arena.take(4 * n), s.score = (double*)arena.take(2 * n), s.cum = (double*)arena.take(2 * n);
@@ -182,9 +183,9 @@ inline void drop_frames(Call& call) {
     if (merging.stay == 1.0) return;
     Arena& arena = call.space.shared;
     call.kept = share_of(merging.stay, call.frames);
-    call.index = (long*)arena.take(2 * call.kept);
+    call.index = (long*)arena.take(2 * call.kept), call.weight = arena.take(call.kept);
     active_frames(merging, call.logs, call.merged, call.frames, arena.take(active_floats(merging, call.frames)),
-                  call.index);
+                  call.index, call.weight);
     float *logs = arena.take(call.kept * merging.bands), *power = arena.take(call.kept * merging.bands);
     for (long t = 0; t < call.kept; t++) {
         const long from = call.index[t] * merging.bands, bytes = merging.bands * sizeof(float);
@@ -209,7 +210,8 @@ inline Map run_stem_on_bins(Call& call) {
     const Merging& merging = m.merging;
     Arena& arena = call.space.shared;
     Bins& bins = call.bins;
-    const long pitch = picture_pitch(merging), size = merging.block_frames, blocks = blocks_of(merging, call.kept);
+    const long pitch = picture_pitch(merging), size = span_of(merging, call.kept);
+    const long blocks = (call.kept + size - 1) / size;
     const long full = bins_of(merging, size);
     bins.count = total_bins(merging, call.kept);
     bins.weight = arena.take(bins.count), bins.times_ms = (double*)arena.take(2 * bins.count);
@@ -228,7 +230,7 @@ inline Map run_stem_on_bins(Call& call) {
     call.parallel(blocks, [&](long block, int thread) {
         const double begun = call.merging ? seconds() : 0;
         Arena& own = call.space.own[thread];
-        MergeScratch s = merge_scratch(merging, own);
+        MergeScratch s = merge_scratch(merging, size, own);
         const long start = block * size, n = start + size < call.kept ? size : call.kept - start;
         const long first = block * full, end = first + bins_of(merging, n);
         float* rows = own.take((RING + 1) * pitch);  // the last one for what is beyond the ends of the sound
@@ -249,7 +251,7 @@ inline Map run_stem_on_bins(Call& call) {
             }
             if (call.merging) in_stem += seconds() - from;
         };
-        merge_block(merging, m.front, call.logs, call.merged, start, n, first, s, bins, row, [&](long bin) {
+        merge_span(merging, m.front, call.logs, call.merged, call.weight, start, n, first, s, bins, row, [&](long bin) {
             if (block > 0) put_down(block - 1, bin);
             if (block + 1 < blocks) put_down(block, bin);
             if (bin + 1 - (2 * t - 1) >= RING) run_steps(bin);

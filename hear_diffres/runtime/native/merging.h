@@ -31,9 +31,12 @@ inline long bins_of(const Merging& m, long frames) {
 
 inline long blocks_of(const Merging& m, long frames) { return (frames + m.block_frames - 1) / m.block_frames; }
 
+// How many of `frames` share bins: a block's, or all, where they are what is left of a sound.
+inline long span_of(const Merging& m, long frames) { return m.stay < 1 && m.keep < 1 ? frames : m.block_frames; }
+
 inline long total_bins(const Merging& m, long frames) {
-    long full = frames / m.block_frames, rest = frames % m.block_frames;
-    return full * bins_of(m, m.block_frames) + (rest ? bins_of(m, rest) : 0);
+    const long span = span_of(m, frames), full = frames / span, rest = frames % span;
+    return full * bins_of(m, span) + (rest ? bins_of(m, rest) : 0);
 }
 
 // Neighbouring bands' mean power, in place of the picture of all bands.
@@ -150,11 +153,12 @@ inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, cons
     });
 }
 
-// One block of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on. Of the picture
-// `row_of(bin)` is where a row goes, its borders being 0 already, and `filled(bin)` takes it.
+// A span of `n` frames, the first being frame `start` of the chunk, into bins from `bin` on. `weight`: times the
+// importances, or null. Of the picture `row_of(bin)` is where a row goes, its borders being 0 already, and `filled(bin)`
+// takes it.
 template <typename RowOf, typename Filled>
-inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, long start, long n,
-                        long bin, const MergeScratch& s, Bins& out, RowOf row_of, Filled filled) {
+inline void merge_span(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, const float* weight,
+                       long start, long n, long bin, const MergeScratch& s, Bins& out, RowOf row_of, Filled filled) {
     const long bins = bins_of(m, n);
     logmel += start * m.bands, power += start * m.bands;
     if (m.keep == 1.0) {
@@ -172,6 +176,7 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
         return;
     }
     importance(m, logmel, n, s.h, s.mixed, s.raw);
+    for (long t = 0; weight && t < n; t++) s.raw[t] *= weight[start + t];
     water_filling(s.raw, n, bins, s.ranked, s.score);
     double running = 0;
     for (long t = 0; t < n; t++) s.cum[t] = running += s.score[t];
@@ -182,12 +187,13 @@ inline void merge_block(const Merging& m, const FrontEnd& f, const float* logmel
     double ended = 0;  // where the last bin ended, in frames
 
     auto add = [&](long t, float share) {
+        const float* position = m.code + t % m.block_frames * m.bands;
         in_vectors(m.bands, [&](auto kind, long b) {
             typedef decltype(kind) V;
             V x = load_as<V>(power + t * m.bands + b) * share;
             store_as(mean + b, load_as<V>(mean + b) + x);
             store_as(largest + b, larger(load_as<V>(largest + b), x));
-            V here = load_as<V>(m.code + t * m.bands + b);
+            V here = load_as<V>(position + b);
             store_as(code + b, fused(here, all<V>(share), load_as<V>(code + b)));
         });
         mass += share, moment += share * t;
