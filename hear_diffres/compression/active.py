@@ -36,6 +36,16 @@ def activity(x: Tensor, mask: Tensor, log_power: bool = True) -> Tensor:
     return (level - level.amax(1, keepdim=True) + ACTIVE_RANGE).clamp(min=0)
 
 
+def weight_of(activity: Tensor) -> Tensor:
+    """What importances are multiplied by where frames are merged: from `SILENCE` to 1 within the lowest neper, so that
+    rounding decides nothing.
+
+    >>> weight_of(torch.tensor([0.0, 0.5, 1.0, 9.0])).tolist()
+    [0.25, 0.625, 1.0, 1.0]
+    """
+    return (SILENCE + (1 - SILENCE) * activity).clamp(max=1)
+
+
 @torch.no_grad()
 def active_frames(
     x: Tensor, lengths: Tensor, drop: float, size: int, log_power: bool = True

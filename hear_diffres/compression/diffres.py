@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .active import SILENCE, active_frames, split_rate
+from .active import active_frames, split_rate, weight_of
 from .base import CompressionOutput, Compressor, check_logmel, check_reduction, count_bins, n_bins
 from .estimator import importance, make_estimator
 from .guide import guide, unguided
@@ -161,8 +161,7 @@ class DiffRes(Compressor):
         if inner == 0:
             out = self._identity(stays, kept)
         else:
-            weight = 1 - (1 - SILENCE) * (activity <= 0).to(torch.float32)
-            out = self._compress(stays, kept, inner, self._position(stays, kept), weight=weight)
+            out = self._compress(stays, kept, inner, self._position(stays, kept), weight=weight_of(activity))
         place = (out.times_ms / self.frame_ms).clamp(max=index.shape[1] - 1)
         left = place.long()
         here, after = (index.gather(1, at).float() for at in (left, (left + 1).clamp(max=index.shape[1] - 1)))

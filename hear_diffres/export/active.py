@@ -30,7 +30,7 @@ def merge_active(g: Graph, logmel: str, n_frames: str, compressor: DiffRes, rate
     index, kept, activity = _kept(g, logmel, n_frames, compressor.block_frames, drop)
     batch, n_bands = g.dim(logmel, 0), compressor.in_f_dim
     at = g.op("Expand", g.unsqueeze(index, 2), g.vector(batch, kept, n_bands))
-    weight = g.op("Where", g.op("Greater", activity, 0.0), 1.0, SILENCE)
+    weight = g.op("Min", g.op("Add", g.op("Mul", activity, 1 - SILENCE), SILENCE), 1.0)
     span = count_bins(chunk_frames, drop)
     merged = merge(g, g.op("GatherElements", logmel, at, axis=1), kept, compressor, inner, span, weight)
     frame, last = g.cast(index, "float"), g.op("Sub", kept, 1)

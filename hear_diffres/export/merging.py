@@ -66,8 +66,8 @@ def merge(
         span: frames that share bins (default: those of a block).
         weight: `[B, T]`, times the importances.
     """
-    size, n_bands = span or compressor.block_frames, compressor.in_f_dim
-    code = np.resize(position_code(compressor.block_frames, n_bands).numpy(), (size, n_bands))
+    size, n_bands = compressor.block_frames, compressor.in_f_dim
+    code = position_code(size, n_bands).numpy()
     batch = g.dim(logmel, 0)
     if rate == 0:
         frame = g.arange(n_frames)
@@ -75,6 +75,8 @@ def merge(
         own = g.op("Expand", g.unsqueeze(own, 0), g.vector(batch, 1, 1))
         times = g.op("Mul", g.cast(frame, "float"), compressor.frame_ms)
         return Merged((logmel, logmel, own), g.op("Expand", g.reshape(times, 1, -1), g.vector(batch, 1)), None)
+    size = span or size
+    code = np.resize(code, (size, n_bands))  # it begins anew with every block
     padded, n_blocks, start, valid = in_blocks(g, logmel, n_frames, size, n_bands)
     rows = g.reshape(padded, -1, size, n_bands)  # [R, size, F]
     valid = g.reshape(g.op("Expand", g.reshape(valid, 1, -1), g.vector(batch, 1)), -1, 1)  # [R, 1]

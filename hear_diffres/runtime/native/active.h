@@ -70,7 +70,8 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
     for (long block = 0; block < blocks; block++)
         for (long t = block * size; t < block * size + taken[block]; t++) {
             *index++ = t;
-            *weight++ = levels[t] - top + ACTIVE_RANGE > 0 ? 1.0f : SILENCE;
+            const float above = levels[t] - top + ACTIVE_RANGE, heard = SILENCE + (1 - SILENCE) * above;
+            *weight++ = above <= 0 ? SILENCE : heard < 1 ? heard : 1.0f;
         }
 }
 
