@@ -11,7 +11,7 @@ import torch
 
 from .audio import SAMPLE_RATE, SUFFIXES, audio_below, read_blocks, shown
 from .chunking import Chunk, cut
-from .engines import Engine, Piece, TorchEngine
+from .engines import Engine, Piece, make_engine
 from .errors import AudioFileError
 from .hear import HearModel
 from .parts import PartWriter
@@ -204,7 +204,8 @@ def embed_files(
         batch_seconds: audio in one batch; bounds memory together with the 10-second chunks.
         workers: threads that decode and resample ahead of the network, each a file, up to two batches of audio in all;
             0 does so in between. The table is the same.
-        engine: what runs the model, made by `engines.make_engine`. Default: PyTorch.
+        engine: what runs the model, made by `engines.make_engine`. Default: what the model itself answers from, its
+            `runtime`.
         metadata: provenance for the schema; a run only resumes parts of equal provenance.
         progress: called with each file as it ends, its seconds of audio and, if it is bad, the reason.
 
@@ -238,7 +239,8 @@ def embed_files(
         def read(name: str) -> Iterator[_Cut]:
             return cut(read_blocks(files[name]), model.frontend, model.chunk_frames)
 
-        embedder = Embedder(model, engine or TorchEngine(model), writer, states, timestamps, batch_seconds, finished)
+        engine = engine or make_engine(model, model.runtime)
+        embedder = Embedder(model, engine, writer, states, timestamps, batch_seconds, finished)
         # A piece weighs a second at least, so that not too many short files are ahead.
         with ReadAhead(
             wanted, read, lambda piece: max(1.0, len(piece[1]) / SAMPLE_RATE), batch_seconds, workers
