@@ -109,7 +109,7 @@ def run(
         {
             "threads": t, "workers": w, "seconds": times[f"{t}.{w}"], "decode_seconds": times["decode"],
             "waits": median(waits[f"{t}.{w}"]), "times_real_time": count * seconds / times[f"{t}.{w}"],
-            "of_no_workers": times[f"{t}.{workers[0]}"] / times[f"{t}.{w}"],
+            "runtime": net.runtime, "of_no_workers": times[f"{t}.{workers[0]}"] / times[f"{t}.{w}"],
         }
         for t in threads
         for w in workers

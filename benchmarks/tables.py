@@ -149,7 +149,7 @@ def reading_ahead() -> str:
     machine = result["machine"]
     made = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, commit {machine['commit']}"
     command = f"python -m benchmarks.archive --threads {' '.join(map(str, result['threads']))}"
-    text = f"`{command}`: {result['model']}, 75 % removed; {made}."
+    text = f"`{command}`: {result['model']}, 75 % removed, runtime {result['rows'][0]['runtime']}; {made}."
     return "\n".join([archive.table(result["rows"]), "", text])
 
 
