@@ -15,7 +15,7 @@ from .engine import available, library, variant
 _PASSED = 0.9125
 _ATTENUATION = 100.0  # dB of what does not pass, and of what passing adds: 16 bits hold 96
 _GROUP = 8  # outputs that are made together, `native/resample.h`
-_LONGEST = 1 << 21  # coefficients of a filter
+_LONGEST = 1 << 19  # coefficients of a filter: it takes 0.1 s to make as many
 _LEAST_PERIOD = 256  # samples
 _FASTER = 480  # rows of a filter: 96 kHz to 32 kHz
 _LANES = 32  # periods that are made together, at most
