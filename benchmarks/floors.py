@@ -49,7 +49,7 @@ def fft_macs(n: int) -> float:
     return n / 2 * math.log2(n)
 
 
-def decode(file_bytes: int, n_samples: int, width: int = _FLOAT) -> Task:
+def decode(file_bytes: int, n_samples: int, width: int) -> Task:
     """File to samples (all channels) of so many bytes each."""
     return Task(Work(0, file_bytes + width * n_samples))
 

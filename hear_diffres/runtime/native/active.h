@@ -55,13 +55,11 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
     float *levels = (float*)(taken + blocks), top = -INFINITY;
     frame_levels(m, logs, power, frames, levels);
     for (long t = 0; t < frames; t++) top = levels[t] > top ? levels[t] : top;
+    for (long t = 0; t < frames; t++) levels[t] = fmaxf(levels[t] - top + ACTIVE_RANGE, 0);  // activity from here on
     for (long block = 0; block < blocks; block++) {
         const long first = block * size, n = first + size < frames ? size : frames - first;
         float total = 0;
-        for (long t = first; t < first + n; t++) {
-            const float above = levels[t] - top + ACTIVE_RANGE;
-            total += above > 0 ? above : 0;
-        }
+        for (long t = first; t < first + n; t++) total += levels[t];
         all[block] = {rintf(total / (float)n * 1000.0f), block, n};
     }
     qsort(all, blocks, sizeof(Candidate), more_active);
@@ -70,8 +68,7 @@ inline void active_frames(const Merging& m, const float* logs, const float* powe
     for (long block = 0; block < blocks; block++)
         for (long t = block * size; t < block * size + taken[block]; t++) {
             *index++ = t;
-            const float above = levels[t] - top + ACTIVE_RANGE, heard = SILENCE + (1 - SILENCE) * above;
-            *weight++ = above <= 0 ? SILENCE : heard < 1 ? heard : 1.0f;
+            *weight++ = fminf(SILENCE + (1 - SILENCE) * levels[t], 1);
         }
 }
 

@@ -193,8 +193,8 @@ int hd_resample(const hd_filter* filter, const float* in, long group, long count
 }
 
 // `n` samples of so many channels, int16 or float, to mono floats, full scale 1; 1 where all are finite.
-int hd_mix(const void* in, int is_int16, long n, long channels, float* out, const char* variant) {
-    return engine(variant)->mix(in, is_int16, n, channels, out);
+int hd_mix(const void* in, int is_int16, long n, long channels, float* out) {
+    return engine("")->mix(in, is_int16, n, channels, out);
 }
 
 // 1 where every number is finite.

@@ -182,7 +182,6 @@ inline void drop_frames(Call& call) {
     const Merging& merging = call.m.merging;
     if (merging.stay == 1.0) return;
     Arena& arena = call.space.shared;
-    call.kept = share_of(merging.stay, call.frames);
     call.index = (long*)arena.take(2 * call.kept), call.weight = arena.take(call.kept);
     active_frames(merging, call.logs, call.merged, call.frames, arena.take(active_floats(merging, call.frames)),
                   call.index, call.weight);
@@ -211,7 +210,7 @@ inline Map run_stem_on_bins(Call& call) {
     Arena& arena = call.space.shared;
     Bins& bins = call.bins;
     const long pitch = picture_pitch(merging), size = span_of(merging, call.kept);
-    const long blocks = (call.kept + size - 1) / size;
+    const long blocks = spans_of(merging, call.kept);
     const long full = bins_of(merging, size);
     bins.count = total_bins(merging, call.kept);
     bins.weight = arena.take(bins.count), bins.times_ms = (double*)arena.take(2 * bins.count);

@@ -34,6 +34,11 @@ inline long blocks_of(const Merging& m, long frames) { return (frames + m.block_
 // How many of `frames` share bins: a block's, or all, where they are what is left of a sound.
 inline long span_of(const Merging& m, long frames) { return m.stay < 1 && m.keep < 1 ? frames : m.block_frames; }
 
+inline long spans_of(const Merging& m, long frames) {
+    const long span = span_of(m, frames);
+    return (frames + span - 1) / span;
+}
+
 inline long total_bins(const Merging& m, long frames) {
     const long span = span_of(m, frames), full = frames / span, rest = frames % span;
     return full * bins_of(m, span) + (rest ? bins_of(m, rest) : 0);

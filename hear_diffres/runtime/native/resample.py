@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -42,16 +42,16 @@ class Filter:
     first: np.ndarray
     period: int
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """`[G]`, behind the last sample that each group needs."""
         return self.first + self.coefficients.shape[1]
 
     def ready(self, n_samples: int) -> int:
         """Groups whose samples are all among the first so many."""
-        periods, rest = divmod(max(0, n_samples - int(self.ends[0])), self.period)
         if n_samples < self.ends[0]:
             return 0
+        periods, rest = divmod(n_samples - int(self.ends[0]), self.period)
         return periods * len(self.first) + int(np.searchsorted(self.ends, rest + int(self.ends[0]), side="right"))
 
     def start(self, group: int) -> int:
@@ -150,6 +150,8 @@ class NativeResampler:
             finite &= _mix_into(self._held[self._n_held :], piece)
             self._heard += len(piece)
             self._n_held += len(piece)
+            if last:
+                self._held[self._n_held :] = 0  # what comes after the sound
             ready = until if self._heard == total else found.ready(self._heard)
             self._make(ready, out[(self._group - done) * _GROUP :])
         return out if outputs is None else out[: outputs - done * _GROUP], finite
@@ -157,7 +159,6 @@ class NativeResampler:
     def _make(self, until: int, out: np.ndarray) -> None:
         """Groups up to one into `out`; then only what the next needs is held."""
         found, start = self._filter, self._filter.start(self._group)
-        self._held[self._n_held :] = 0  # what comes after a sound
         if until > self._group and self._library.hd_resample(
             ctypes.byref(self._c_filter), self._held.ctypes.data, self._group, until - self._group, out.ctypes.data,
             self._variant,
@@ -185,4 +186,4 @@ def _mix_into(out: np.ndarray, samples: np.ndarray) -> bool:
     if samples.dtype not in (np.int16, np.float32):
         raise TypeError(f"samples must be int16 or float32, got {samples.dtype}")
     whole = samples.dtype == np.int16
-    return bool(library().hd_mix(samples.ctypes.data, whole, n, channels, out.ctypes.data, b""))
+    return bool(library().hd_mix(samples.ctypes.data, whole, n, channels, out.ctypes.data))

@@ -101,7 +101,7 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     }
     if (!space.shared.data) return false;
     double merging[HD_MAX_THREADS] = {};
-    Call call = {m, space, pool, threads, scene != 0, frames, frames, 0, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
+    Call call = {m, space, pool, threads, scene != 0, frames, kept, 0, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
     double marks[4] = {seconds()}, dropping = 0;
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
     run_log_mel(call, audio, n, at_start);
@@ -121,7 +121,7 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
     if (times) write_times(call, threads, grid, n_grid, hop_ms, times);
     mark(3);
     if (stages) {
-        const long span = span_of(m.merging, call.kept), blocks = (call.kept + span - 1) / span;
+        const long blocks = spans_of(m.merging, kept);
         double diffres = dropping;  // and in the midst of the backbone, each thread some of the blocks
         for (int i = 0; i < threads; i++) diffres += merging[i] / (blocks < threads ? blocks : threads);
         stages[0] = marks[1] - marks[0], stages[1] = diffres;
