@@ -27,14 +27,17 @@ template <typename V, int N, int K, int S, int ACT>
 inline void depthwise_tile(const float* const* rows, long from, const float* weight, const float* bias, int channels,
                            float* out, int out_pitch) {
     V acc[N];
+    HD_UNROLL
     for (int i = 0; i < N; i++) acc[i] = load_as<V>(bias);
     for (int ky = 0; ky < K; ky++) {
         const float* x = rows[ky] + from;
         for (int kx = 0; kx < K; kx++, weight += channels) {
             const V w = load_as<V>(weight);
+            HD_UNROLL
             for (int i = 0; i < N; i++) acc[i] = fused(load_as<V>(x + (i * S + kx) * (long)channels), w, acc[i]);
         }
     }
+    HD_UNROLL
     for (int i = 0; i < N; i++) store_as(out + i * (long)out_pitch, activate<ACT>(acc[i]));
 }
 
@@ -70,32 +73,58 @@ inline void depthwise(const Taps& d, const float* const* rows, int width, float*
 }
 
 // The stem: three channels in, 3 x 3, every second pixel of every second row.
-template <typename V, int N>
+template <int N>
 inline void stem_columns(const Taps& s, const float* const rows[3], int c, float* out) {
-    V acc[N];
+    wide acc[N];
     const float* weight = s.weight + c;
-    for (int i = 0; i < N; i++) acc[i] = load_as<V>(s.bias + c);
+    HD_UNROLL
+    for (int i = 0; i < N; i++) acc[i] = load_as<wide>(s.bias + c);
     for (int ky = 0; ky < 3; ky++)
         for (int k = 0; k < 9; k++, weight += s.channels) {
-            const V w = load_as<V>(weight);
-            for (int i = 0; i < N; i++) acc[i] = fused(all<V>(rows[ky][i * 6 + k]), w, acc[i]);
+            const wide w = load_as<wide>(weight);
+            HD_UNROLL
+            for (int i = 0; i < N; i++) acc[i] = fused(all<wide>(rows[ky][i * 6 + k]), w, acc[i]);
         }
+    HD_UNROLL
     for (int i = 0; i < N; i++) store_as(out + i * (long)s.channels + c, activate<HARDSWISH>(acc[i]));
 }
+
+#ifdef HD_AVX512
+// Its last eight channels: as `pair_tile`, of nine numbers the last with a neighbour that counts for nothing.
+template <int N>
+inline void stem_pairs(const Taps& s, const float* const rows[3], int c, float* out) {
+    wide acc[N];
+    HD_UNROLL
+    for (int i = 0; i < N; i++) acc[i] = wide{};
+    for (int ky = 0; ky < 3; ky++)
+        for (int k = 0; k < 9; k += 2) {
+            const int at = k < 8 ? k : 7;
+            const float* weight = s.weight + (ky * 9 + at) * (long)s.channels + c;
+            const wide w = in_pairs(k < 8 ? load(weight) : v8{}, load(weight + s.channels));
+            HD_UNROLL
+            for (int i = 0; i < N; i++) acc[i] = fused(all_pairs(rows[ky] + i * 6 + at), w, acc[i]);
+        }
+    HD_UNROLL
+    for (int i = 0; i < N; i++)
+        store(out + i * (long)s.channels + c, activate<HARDSWISH>(sums_of_pairs(acc[i]) + load(s.bias + c)));
+}
+#endif
 
 template <int N>
 inline void stem_tile(const Taps& s, const float* const rows[3], float* out) {
     int c = 0;
-    for (; c + WIDE <= s.channels; c += WIDE) stem_columns<wide, N>(s, rows, c, out);
-    if (c < s.channels) stem_columns<v8, N>(s, rows, c, out);
+    for (; c + WIDE <= s.channels; c += WIDE) stem_columns<N>(s, rows, c, out);
+#ifdef HD_AVX512
+    if (c < s.channels) stem_pairs<N>(s, rows, c, out);
+#endif
 }
 
 // One step of time, from its three rows of the picture.
 inline void run_stem(const Taps& s, const float* const rows[3], int width, float* out) {
     int w = 0;
-    for (; w + 4 <= width; w += 4) {
+    for (; w + 8 <= width; w += 8) {
         const float* here[3] = {rows[0] + w * 6, rows[1] + w * 6, rows[2] + w * 6};
-        stem_tile<4>(s, here, out + (long)w * s.channels);
+        stem_tile<8>(s, here, out + (long)w * s.channels);
     }
     for (; w < width; w++) {
         const float* here[3] = {rows[0] + w * 6, rows[1] + w * 6, rows[2] + w * 6};

@@ -6,7 +6,7 @@
 
 namespace {
 
-const int VECTORS = WIDE > 8 ? 2 : 1;  // of lanes at a time: with eight outputs each, sums fill the registers
+const int VECTORS = REGISTERS / 16;  // of lanes at a time: with eight outputs each, sums fill the registers
 const int STRETCHES = VECTORS * WIDE;
 const int OUTPUTS = 8;  // in a group
 
@@ -16,9 +16,12 @@ inline void filter(const float* coefficients, const float* columns, long rows, w
     wide sums[VECS][OUTPUTS] = {};
     for (long r = 0; r < rows; r++) {
         wide x[VECS];
+        HD_UNROLL
         for (int v = 0; v < VECS; v++) x[v] = load_as<wide>(columns + (r * VECS + v) * WIDE);
+        HD_UNROLL
         for (int j = 0; j < OUTPUTS; j++) {
             const wide c = all<wide>(coefficients[r * OUTPUTS + j]);
+            HD_UNROLL
             for (int v = 0; v < VECS; v++) sums[v][j] = fused(x[v], c, sums[v][j]);
         }
     }
@@ -59,7 +62,7 @@ inline bool resample(const hd_filter& f, const float* in, long group, long count
     if (!columns) return false;
     auto some = [&](const float* from, long n, long first, long last, float* to) {
         if (first == last) return;
-        if (n > WIDE) resample_groups<VECTORS>(f, from, n, first, last, columns, to);
+        if (n > WIDE && VECTORS > 1) resample_groups<VECTORS>(f, from, n, first, last, columns, to);
         else resample_groups<1>(f, from, n, first, last, columns, to);
     };
     while (count > 0) {

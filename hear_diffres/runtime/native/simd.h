@@ -1,5 +1,5 @@
-// Eight floats at once, and sixteen where there is AVX-512: GCC's vector extension, with intrinsics where the file that
-// includes this is compiled for a processor that has them.
+// As many floats at once as the processor's registers hold, four (NEON, SSE), eight (AVX2) or sixteen (AVX-512): GCC's
+// vector extension, with intrinsics where the file that includes this is compiled for a processor that has them.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -11,6 +11,16 @@
 #if defined(HD_TARGET_AVX512) || (defined(__AVX512VL__) && defined(__AVX512DQ__))
 #define HD_AVX512 1
 #endif
+#if defined(__ARM_NEON) && !defined(HD_AVX2)
+#include <arm_neon.h>
+#define HD_NEON 1
+#elif defined(__SSE__) && !defined(HD_AVX2)
+#include <xmmintrin.h>
+#endif
+
+// Before a loop over an array of vectors: GCC else writes the array into memory before it unrolls the loop, and leaves
+// some of those writes in.
+#define HD_UNROLL _Pragma("GCC unroll 16")
 
 namespace {
 
@@ -19,14 +29,24 @@ typedef float v8u __attribute__((vector_size(32), aligned(4)));
 typedef int32_t i8 __attribute__((vector_size(32)));
 const int LANES = 8;
 
-// The widest vector there is, for loops over channels; channels come in eights, so the last vector may be half full.
-#ifdef HD_AVX512
+// The widest vector that a register holds, for loops over channels (GCC keeps wider ones in memory); channels come in
+// eights, so the last vector of sixteen may be half full.
+#if defined(HD_AVX512)
 typedef float wide __attribute__((vector_size(64)));
 typedef int32_t wide_int __attribute__((vector_size(64)));
-#else
+#elif defined(HD_AVX2)
 typedef v8 wide;
+typedef i8 wide_int;
+#else
+typedef float wide __attribute__((vector_size(16)));
+typedef int32_t wide_int __attribute__((vector_size(16)));
 #endif
 const int WIDE = sizeof(wide) / sizeof(float);
+#if defined(HD_AVX512) || defined(__aarch64__)
+const int REGISTERS = 32;
+#else
+const int REGISTERS = 16;
+#endif
 
 inline v8 load(const float* p) { return *(const v8u*)p; }
 inline void store(float* p, v8 x) { *(v8u*)p = x; }
@@ -37,7 +57,7 @@ template <typename V>
 struct Whole {
     typedef i8 type;
 };
-#ifdef HD_AVX512
+#if defined(HD_AVX512) || !defined(HD_AVX2)
 template <>
 struct Whole<wide> {
     typedef wide_int type;
@@ -73,20 +93,22 @@ inline v8 fused(v8 a, v8 b, v8 c) { return (v8)_mm256_fmadd_ps((__m256)a, (__m25
 inline v8 larger(v8 a, v8 b) { return (v8)_mm256_max_ps((__m256)a, (__m256)b); }
 inline v8 smaller(v8 a, v8 b) { return (v8)_mm256_min_ps((__m256)a, (__m256)b); }
 #else
-#ifdef __ARM_NEON
-#include <arm_neon.h>
-inline v8 fused(v8 a, v8 b, v8 c) {
-    float32x4_t x[2], y[2], z[2];
-    memcpy(x, &a, 32), memcpy(y, &b, 32), memcpy(z, &c, 32);
-    z[0] = vfmaq_f32(z[0], x[0], y[0]), z[1] = vfmaq_f32(z[1], x[1], y[1]);
-    memcpy(&c, z, 32);
-    return c;
-}
-#else
 inline v8 fused(v8 a, v8 b, v8 c) { return a * b + c; }
-#endif
 inline v8 larger(v8 a, v8 b) { return a > b ? a : b; }
 inline v8 smaller(v8 a, v8 b) { return a < b ? a : b; }
+#if defined(HD_NEON)
+#if defined(__ARM_FEATURE_FMA)
+inline wide fused(wide a, wide b, wide c) { return (wide)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#else
+inline wide fused(wide a, wide b, wide c) { return a * b + c; }
+#endif
+inline wide larger(wide a, wide b) { return (wide)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+inline wide smaller(wide a, wide b) { return (wide)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+#else
+inline wide fused(wide a, wide b, wide c) { return a * b + c; }
+inline wide larger(wide a, wide b) { return a > b ? a : b; }
+inline wide smaller(wide a, wide b) { return a < b ? a : b; }
+#endif
 #endif
 
 #ifdef HD_AVX512
@@ -95,9 +117,22 @@ inline wide larger(wide a, wide b) { return (wide)_mm512_max_ps((__m512)a, (__m5
 inline wide smaller(wide a, wide b) { return (wide)_mm512_min_ps((__m512)a, (__m512)b); }
 inline wide load_half(const float* p) { return (wide)_mm512_zextps256_ps512((__m256)load(p)); }
 inline void store_half(float* p, wide x) { store(p, (v8)_mm512_castps512_ps256((__m512)x)); }
-#else
-inline wide load_half(const float* p) { return load(p); }  // never called: no vector is half full
-inline void store_half(float* p, wide x) { store(p, x); }
+
+// Two numbers, in turns.
+inline wide all_pairs(const float* p) {
+    double two;
+    memcpy(&two, p, sizeof two);
+    return (wide)_mm512_set1_pd(two);
+}
+inline wide in_pairs(v8 a, v8 b) {
+    const __m512i from = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return (wide)_mm512_permutex2var_ps(_mm512_castps256_ps512((__m256)a), from, _mm512_castps256_ps512((__m256)b));
+}
+inline v8 sums_of_pairs(wide x) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    const wide sums = x + (wide)_mm512_permute_ps((__m512)x, 0xb1);
+    return (v8)_mm512_castps512_ps256(_mm512_permutexvar_ps(even, (__m512)sums));
+}
 #endif
 
 inline float sum(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
@@ -170,7 +205,7 @@ inline V exp_of(V x) {
     return y * (V)((__builtin_convertvector(n, I) + 127) << 23);
 }
 
-// Four by four numbers at a time, rows to columns, in every quarter (every half of a v8).
+// Four by four numbers at a time, rows to columns, in every four lanes.
 inline void transpose4(wide r[4]) {
 #if defined(HD_AVX512)
     __m512 a = _mm512_unpacklo_ps((__m512)r[0], (__m512)r[1]), b = _mm512_unpackhi_ps((__m512)r[0], (__m512)r[1]);
@@ -182,11 +217,22 @@ inline void transpose4(wide r[4]) {
     __m256 c = _mm256_unpacklo_ps((__m256)r[2], (__m256)r[3]), d = _mm256_unpackhi_ps((__m256)r[2], (__m256)r[3]);
     r[0] = (v8)_mm256_shuffle_ps(a, c, 0x44), r[1] = (v8)_mm256_shuffle_ps(a, c, 0xee);
     r[2] = (v8)_mm256_shuffle_ps(b, d, 0x44), r[3] = (v8)_mm256_shuffle_ps(b, d, 0xee);
+#elif defined(HD_NEON)
+    const float32x4x2_t a = vtrnq_f32((float32x4_t)r[0], (float32x4_t)r[1]);
+    const float32x4x2_t b = vtrnq_f32((float32x4_t)r[2], (float32x4_t)r[3]);
+    for (int i = 0; i < 2; i++) {
+        r[i] = (wide)vcombine_f32(vget_low_f32(a.val[i]), vget_low_f32(b.val[i]));
+        r[2 + i] = (wide)vcombine_f32(vget_high_f32(a.val[i]), vget_high_f32(b.val[i]));
+    }
+#elif defined(__SSE__)
+    __m128 a = (__m128)r[0], b = (__m128)r[1], c = (__m128)r[2], d = (__m128)r[3];
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    r[0] = (wide)a, r[1] = (wide)b, r[2] = (wide)c, r[3] = (wide)d;
 #else
-    float a[4][8], b[4][8];
+    float a[4][4], b[4][4];
     memcpy(a, r, sizeof a);
     for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) b[j][i] = a[i][j], b[j][i + 4] = a[i][j + 4];
+        for (int j = 0; j < 4; j++) b[j][i] = a[i][j];
     memcpy(r, b, sizeof b);
 #endif
 }
@@ -202,9 +248,7 @@ inline wide load_quarters(const float* const* rows, long at) {
     __m256 x = _mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at));
     return (v8)_mm256_insertf128_ps(x, _mm_loadu_ps(rows[4] + at), 1);
 #else
-    v8 x;
-    memcpy(&x, rows[0] + at, 16), memcpy((char*)&x + 16, rows[4] + at, 16);
-    return x;
+    return load_as<wide>(rows[0] + at);
 #endif
 }
 
@@ -243,7 +287,7 @@ inline void store_pixels(float* to, v8 a, v8 b, v8 c) {
 #endif
 }
 
-#ifdef HD_AVX512
+#if defined(HD_AVX512)
 inline void store_pixels(float* to, wide a, wide b, wide c) {
     // Where each of 48 numbers comes from: from 16 on, of the second. The third channel is set in afterwards.
     alignas(64) static const int32_t from[3][2][16] = {
@@ -255,6 +299,14 @@ inline void store_pixels(float* to, wide a, wide b, wide c) {
         store_as(to + 16 * i, (wide)_mm512_permutex2var_ps(two, _mm512_load_si512(from[i][1]), (__m512)c));
     }
 }
+#elif defined(HD_NEON)
+inline void store_pixels(float* to, wide a, wide b, wide c) {
+    vst3q_f32(to, {(float32x4_t)a, (float32x4_t)b, (float32x4_t)c});
+}
+#elif !defined(HD_AVX2)
+inline void store_pixels(float* to, wide a, wide b, wide c) {
+    for (int l = 0; l < WIDE; l++) to[3 * l] = a[l], to[3 * l + 1] = b[l], to[3 * l + 2] = c[l];
+}
 #endif
 
 enum Act { NONE = 0, RELU = 1, HARDSWISH = 2 };
@@ -262,7 +314,7 @@ enum Act { NONE = 0, RELU = 1, HARDSWISH = 2 };
 template <int ACT, typename V>
 inline V activate(V x) {
     if (ACT == RELU) return larger(x, V{});
-    if (ACT == HARDSWISH) return x * smaller(larger(x + 3.0f, V{}), all<V>(6.0f)) * (1.0f / 6.0f);
+    if (ACT == HARDSWISH) return x * smaller(larger(fused(x, all<V>(1.0f / 6.0f), all<V>(0.5f)), V{}), all<V>(1.0f));
     return x;
 }
 
