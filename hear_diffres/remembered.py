@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -15,6 +16,11 @@ from torch import Tensor, nn
 Value = TypeVar("Value")
 _version, _training = attrgetter("_version"), attrgetter("training")
 _SAMPLES = 4
+# Layers that do the same in training mode.
+_INDIFFERENT = {
+    nn.Conv1d, nn.Conv2d, nn.Linear, nn.Identity, nn.ReLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.LayerNorm,
+    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.AdaptiveAvgPool2d,
+}  # fmt: skip
 
 
 class Watch:
@@ -42,7 +48,8 @@ class Watch:
     def __init__(self, module: nn.Module, tensors: Sequence[Tensor]):
         modules, wanted = list(module.modules()), {id(tensor) for tensor in tensors}
         # Whoever holds this may be the module itself: it would keep itself alive.
-        self._root, self._parts = weakref.ref(module), modules[1:]
+        self._root = weakref.ref(module)
+        self._parts = [m for m in modules[1:] if type(m) not in _INDIFFERENT]
         self._children = [m._modules for m in modules if m._modules]
         self._hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
         places = [
@@ -54,7 +61,7 @@ class Watch:
         ]
         self._named, self._names = [named for named, _ in places], [name for _, name in places]
         self._tensors = self._now()  # held, so that no other gets their addresses
-        self._samples = [view for view in map(_sampled, self._tensors) if view is not None]
+        self._samples = _Samples([view for view in map(_sampled, self._tensors) if view is not None])
         self.hooked, self.training = any(self._hooks), any(map(_training, modules))
         self._then = self._state(self._tensors)
 
@@ -77,8 +84,32 @@ class Watch:
         return (
             list(chain.from_iterable(map(dict.values, self._children))), list(map(_training, self._parts)),
             getattr(self._root(), "training", None), any(self._hooks), list(map(Tensor.data_ptr, tensors)), counts,
-            np.concatenate(self._samples).tobytes() if self._samples else b"",
+            self._samples.read(),
         )  # fmt: skip
+
+
+class _Samples:
+    """Reads numbers that lie anywhere in memory in one go: a small array at a time would take twenty times as long.
+
+    Args:
+        views: what to read; held, so that it stays where it is.
+    """
+
+    def __init__(self, views: list[np.ndarray]):
+        def aligned(view: np.ndarray) -> bool:
+            return view.itemsize % 4 == 0 and view.ctypes.data % 4 == 0
+
+        self._held, self._others = list(filter(aligned, views)), [view for view in views if not aligned(view)]
+        places = [view.ctypes.data + view.strides[0] * i for view in self._held for i in range(len(view))]
+        # All memory from the first place to the last as one array, of which nothing is touched but those places.
+        first, last = min(places, default=0), max(places, default=-4)
+        memory = (ctypes.c_int32 * ((last - first) // 4 + 1)).from_address(first) if places else (ctypes.c_int32 * 0)()
+        self._numbers = np.ctypeslib.as_array(memory)
+        self._index = (np.array(places, np.int64) - first) // 4
+
+    def read(self) -> bytes:
+        """All of them; four bytes of those that have more."""
+        return b"".join([self._numbers.take(self._index).tobytes(), *(view.tobytes() for view in self._others)])
 
 
 def _sampled(tensor: Tensor) -> np.ndarray | None:

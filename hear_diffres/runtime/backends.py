@@ -23,10 +23,12 @@ class Backend(ABC):
     Attributes:
         name: of what runs it.
         strings: the file's metadata.
+        checks: it raises NotFiniteError where samples under the frames are not finite.
     """
 
     name: str
     strings: Mapping[str, str]
+    checks = False
 
     @abstractmethod
     def run(self, inputs: Mapping[str, np.ndarray], output: str) -> np.ndarray:
@@ -109,6 +111,8 @@ class NativeBackend(Backend):
         NativeFileError: the program makes no model.
         ValueError: a precision that this processor does not have.
     """
+
+    checks = True
 
     def __init__(self, program: Program, strings: Mapping[str, str], threads: int | None, precision: str = "float32"):
         self.strings = strings

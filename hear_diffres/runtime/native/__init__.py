@@ -9,6 +9,7 @@ backbone, `embed.h` `vectors.h` a chunk as a whole, `resample.h` other sample ra
 from .engine import (
     NativeEngine,
     NativeFileError,
+    NotFiniteError,
     Program,
     all_finite,
     available,
@@ -22,6 +23,7 @@ __all__ = [
     "NativeEngine",
     "NativeFileError",
     "NativeResampler",
+    "NotFiniteError",
     "Program",
     "all_finite",
     "available",

@@ -83,8 +83,8 @@ struct Handle {
     std::vector<Space> spare;  // of calls that are over: each call at the same time has its own
 };
 
-// `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. 0: done;
-// 1: not enough memory; 2: the system gives no more threads.
+// `body(handle, space)` with a space that nobody else uses, and a pool of threads in it where that is wanted. Returns what
+// it does, or why it was not called.
 template <typename Body>
 int with_space(Handle* handle, bool pool, Body body) {
     Space space = {nullptr, nullptr, this_process()};
@@ -95,18 +95,18 @@ int with_space(Handle* handle, bool pool, Body body) {
         }
         if (space.process != this_process()) space.pool = nullptr, space.process = this_process();
         if (!space.data) space.data = handle->engine->new_space();
-        if (!space.data) return 1;
+        if (!space.data) return HD_FULL;
         if (pool && !space.pool && handle->threads > 1) space.pool = hd_pool_open(handle->threads);
-        const int done = body(*handle, space);
+        const int failed = body(*handle, space);
         std::lock_guard<std::mutex> lock(handle->mutex);
         handle->spare.push_back(space);
-        return !done;
+        return failed;
     } catch (const std::system_error&) {
         if (space.data) handle->engine->free_space(space.data);
-        return 2;
+        return HD_NO_THREADS;
     } catch (...) {
         if (space.data) handle->engine->free_space(space.data);
-        return 1;
+        return HD_FULL;
     }
 }
 
@@ -148,8 +148,8 @@ void hd_close(void* opened) {
 
 long hd_size(void* opened) { return ((Handle*)opened)->engine->size(((Handle*)opened)->model); }
 
-// 0: done; 1: not enough memory; 2: no threads. `scene` and `times` (around the `grid`): null where it is not wanted. `stages`: null, or
-// room for four times in seconds.
+// HD_DONE, or HD_FULL: not enough memory; HD_NO_THREADS; HD_NOT_FINITE: a sample. `scene` and `times` (around the `grid`):
+// null where it is not wanted. `stages`: null, or room for four times in seconds.
 int hd_embed(void* opened, const float* audio, long n, int at_start, long frames, const float* grid, long n_grid,
              double hop_ms, float* scene, float* times, double* stages) {
     return with_space((Handle*)opened, true, [&](const Handle& handle, const Space& space) {
@@ -158,8 +158,8 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
     });
 }
 
-// The same for `count` sounds of one length on end; vectors on end too; of 1 and 2 both bits. Where there are enough, each
-// has a thread.
+// The same for `count` sounds of one length on end; vectors on end too; all that failed in one number. Where there are
+// enough, each has a thread.
 int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
                   long n_grid, double hop_ms, float* scenes, float* times) {
     Handle* handle = (Handle*)opened;
@@ -181,7 +181,7 @@ int hd_embed_many(void* opened, long count, const float* audio, long n, int at_s
     hd_task task = [](void* self, long i, int) { (*(decltype(alone)*)self)(i); };
     failed |= with_space(handle, true, [&](const Handle&, const Space& space) {
         hd_pool_run(space.pool, count, task, &alone);
-        return 1;
+        return HD_DONE;
     });
     return failed;
 }

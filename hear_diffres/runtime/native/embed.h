@@ -95,7 +95,7 @@ struct Call {
 inline long shared_floats(const Model& m, long samples, long frames) {
     const long bins = total_bins(m.merging, frames);
     long total = samples + 2 + frames * (2L * m.front.n_mels + 2 * m.merging.bands);
-    total += (frames / FRAMES + 1) * (m.front.n_mels + 1) + 32;
+    total += (frames / FRAMES + 1) * (m.front.n_mels + 2) + 48;
     if (m.merging.stay < 1) total += frames * (2L * m.merging.bands + 3) + active_floats(m.merging, frames) + 64;
     total += 3 * (frames / m.merging.block_frames + 2) * picture_pitch(m.merging) + 8 * bins;
     long steps = half_up(bins), width = (m.merging.bands + 1) / 2;
@@ -146,24 +146,27 @@ inline MergeScratch merge_scratch(const Merging& m, long n, Arena& arena) {
     return s;
 }
 
-inline void run_log_mel(Call& call, const float* audio, long n, bool at_start) {
+// Whether all samples are finite; else what it makes is worth nothing.
+inline bool run_log_mel(Call& call, const float* audio, long n, bool at_start) {
     const Model& m = call.m;
     Arena& arena = call.space.shared;
     const long frames = call.frames;
-    const Sound sound = sound_of(m.front, audio, n, at_start, arena.take(n + 2));
+    float* room = arena.take(n + 2);
+    Sound sound = sound_of(m.front, audio, n, at_start, room);
     call.logmel = call.logs = arena.take(frames * m.front.n_mels);
     call.power = call.merged = arena.take(frames * m.front.n_mels);
     const bool merge = m.merging.bands != m.front.n_mels;
     if (merge) call.logs = arena.take(frames * m.merging.bands), call.merged = arena.take(frames * m.merging.bands);
     const long pieces = (frames + FRAMES - 1) / FRAMES;
     float *means = arena.take(pieces * m.front.n_mels), *counts = arena.take(pieces);
+    int32_t* peaks = (int32_t*)arena.take(pieces);
     call.mels.data = means, call.mels.steps = pieces, call.mels.channels = m.front.n_mels, call.mels.weight = counts;
-    call.parallel(pieces, [&](long task, int thread) {
+    auto make = [&](long task, int thread) {
         Arena& own = call.space.own[thread];
         own.used = 0;
         long first = task * FRAMES, last = first + FRAMES < frames ? first + FRAMES : frames;
         float* scratch = own.take(log_mel_floats(m.front));
-        log_mel(m.front, sound, first, last, scratch, call.logmel, call.power);
+        peaks[task] = log_mel(m.front, sound, first, last, scratch, call.logmel, call.power);
         if (call.scene && m.wants(MELS)) {  // now that it is in the cache
             Sequence piece;
             piece.data = call.logmel + first * m.front.n_mels, piece.steps = last - first;
@@ -174,7 +177,14 @@ inline void run_log_mel(Call& call, const float* audio, long n, bool at_start) {
         if (merge)
             merge_bands(m.merging, m.front.n_mels, last - first, call.power + first * m.front.n_mels,
                         call.logs + first * m.merging.bands, call.merged + first * m.merging.bands);
-    });
+    };
+    call.parallel(pieces, make);
+    int32_t bits = 0;
+    for (long i = 0; i < pieces; i++) bits = peaks[i] > bits ? peaks[i] : bits;
+    float peak;
+    memcpy(&peak, &bits, 4);
+    if (peak > SAFE_PEAK && peak < INFINITY) scale_down(sound, peak, room), call.parallel(pieces, make);  // anew
+    return bits < 0x7f800000;
 }
 
 // What is dropped of the sound, before anything else is done to it.

@@ -23,8 +23,16 @@ _ZEROS = "0" * 10
 _BFLOAT16 = "AMX"  # the variant that multiplies in it
 
 
+# What `hd_embed` says (`table.h`).
+_FULL, _NOT_FINITE = 1, 4
+
+
 class NativeFileError(Exception):
     """What is wrong with a file; without its name."""
+
+
+class NotFiniteError(ValueError):
+    """A sample is NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +280,7 @@ class NativeEngine:
         """One chunk of one sound.
 
         Args:
-            audio: `[n]` float32, the samples that the chunk's frames need, context included; finite.
+            audio: `[n]` float32, the samples that the chunk's frames need, context included.
             n_frames: frames in the chunk.
             at_start: the samples begin with the sound's.
             grid: `[G]` milliseconds from the chunk's first frame; None for a scene embedding.
@@ -283,6 +291,7 @@ class NativeEngine:
             `[size]` or, where a grid is given, `[G, size]`.
 
         Raises:
+            NotFiniteError: a sample under one of the frames is not.
             MemoryError: not enough of it.
             OSError: the system gives no more threads.
         """
@@ -298,7 +307,9 @@ class NativeEngine:
         return out
 
     def _check(self, failed: int, n_frames: int) -> None:
-        if failed & 1:
+        if failed & _NOT_FINITE:
+            raise NotFiniteError("audio must be finite")
+        if failed & _FULL:
             raise MemoryError(f"not enough memory for a chunk of {n_frames} frames")
         if failed:
             raise OSError(f"the system refuses {self._threads} threads: choose fewer")
@@ -324,6 +335,7 @@ class NativeEngine:
             `[B, size]` (`[0, size]` without `scene`) and `[B, G, size]`.
 
         Raises:
+            NotFiniteError: a sample under one of the frames is not.
             MemoryError: not enough of it.
             OSError: the system gives no more threads.
         """

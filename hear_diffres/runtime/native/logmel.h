@@ -23,19 +23,24 @@ inline long mirrored(long i, long n) {
     return i < n ? i : period - i;
 }
 
-inline float peak_of(const float* x, long n) {
-    wide tops[4] = {};  // several, since each has to wait for itself
+// The largest magnitude and `before`, as the bits of floats: those of NaN and infinity are larger than all others.
+inline int32_t peak_bits(const float* x, long n, int32_t before) {
+    auto bits_of = [](auto v) { return (typename Whole<decltype(v)>::type)v & 0x7fffffff; };
+    wide_int tops[4] = {};  // several, since each has to wait for itself
     long i = 0;
     for (; i + 4 * WIDE <= n; i += 4 * WIDE)
         for (int k = 0; k < 4; k++) {
-            const wide a = load_as<wide>(x + i + k * WIDE);
-            tops[k] = larger(tops[k], larger(a, -a));
+            const wide_int here = bits_of(load_as<wide>(x + i + k * WIDE));
+            tops[k] = here > tops[k] ? here : tops[k];
         }
-    const wide top = larger(larger(tops[0], tops[1]), larger(tops[2], tops[3]));
-    float peak = 0;
-    for (int l = 0; l < WIDE; l++) peak = top[l] > peak ? top[l] : peak;
-    for (; i < n; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
-    return peak;
+    for (int k = 0; k < 4; k++)
+        for (int l = 0; l < WIDE; l++) before = tops[k][l] > before ? tops[k][l] : before;
+    for (; i < n; i++) {
+        int32_t here;
+        memcpy(&here, x + i, 4);
+        before = (here & 0x7fffffff) > before ? here & 0x7fffffff : before;
+    }
+    return before;
 }
 
 // Samples under `n_frames` frames.
@@ -46,24 +51,26 @@ inline long signal_length(const FrontEnd& f, long n_frames) { return (n_frames -
 const long SPECTRUM_FLOATS = (HALF + 1) * WIDE, POINTS_FLOATS = 2 * POINTS * WIDE;
 inline long log_mel_floats(const FrontEnd& f) { return SPECTRUM_FLOATS + POINTS_FLOATS + signal_length(f, FRAMES); }
 
-// `scaled` holds n + 2 samples.
-inline Sound sound_of(const FrontEnd& f, const float* audio, long n, bool at_start, float* scaled) {
+// `room` holds n + 2 samples.
+inline Sound sound_of(const FrontEnd& f, const float* audio, long n, bool at_start, float* room) {
     Sound sound = {audio, n, at_start ? -(FFT_SIZE / 2) : (long)f.context * f.hop, 1.0f};
     if (n < 2) {  // emphasis takes one sample
-        scaled[0] = n > 0 ? audio[0] : 0.0f, scaled[1] = 0;
-        sound.audio = audio = scaled, sound.n = n = 2;
-    }
-    float peak = peak_of(audio, n);
-    if (peak > SAFE_PEAK) {
-        for (long i = 0; i < n; i++) scaled[i] = audio[i] / peak;
-        sound.audio = scaled, sound.scale = peak;
+        room[0] = n > 0 ? audio[0] : 0.0f, room[1] = 0;
+        sound.audio = room, sound.n = 2;
     }
     return sound;
 }
 
-// The emphasised samples under frames [first, last), mirrored at the sound's ends, `signal_length` of them.
-inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long last, float* data) {
+inline void scale_down(Sound& sound, float peak, float* room) {
+    for (long i = 0; i < sound.n; i++) room[i] = sound.audio[i] / peak;
+    sound.audio = room, sound.scale = peak;
+}
+
+// The emphasised samples under frames [first, last), mirrored at the sound's ends, `signal_length` of them. Returns the
+// peak of the samples as `peak_bits` does: between them, a sound's frames see all of it.
+inline int32_t emphasise(const FrontEnd& f, const Sound& sound, long first, long last, float* data) {
     const float* audio = sound.audio;
+    int32_t peak = 0;
     const float minus = -f.preemphasis;
     const long start = sound.start + first * f.hop, m = sound.n - 1, end = start + signal_length(f, last - first);
     long inner0 = start < 0 ? 0 : start, inner1 = end < m ? end : m;
@@ -73,6 +80,7 @@ inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long la
     float products[PIECE];
     for (long i = inner0; i < inner1; i += PIECE) {
         const long count = inner1 - i < PIECE ? inner1 - i : PIECE;
+        peak = peak_bits(audio + i, count + 1, peak);
         for (long k = 0; k < count; k++) products[k] = audio[i + k] * minus;
         for (long k = 0; k < count; k++) data[i - start + k] = products[k] + audio[i + k + 1];
     }
@@ -83,16 +91,17 @@ inline void emphasise(const FrontEnd& f, const Sound& sound, long first, long la
     };
     for (long i = start; i < (inner0 < end ? inner0 : end); i++) outside(i);
     for (long i = inner1 > start ? inner1 : start; i < end; i++) outside(i);
+    return peak;
 }
 
 // Frames [first, last) of a sound, at most FRAMES; log-mel [frame][n_mels], and its power beside it. `scratch` is
-// aligned to the widest vectors.
-inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* scratch, float* logmel,
+// aligned to the widest vectors. Returns what `emphasise` does.
+inline int32_t log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* scratch, float* logmel,
                     float* power) {
     wide* spectrum = (wide*)scratch;
     Complex* z = (Complex*)(scratch + SPECTRUM_FLOATS);
     float* data = scratch + SPECTRUM_FLOATS + POINTS_FLOATS;
-    emphasise(f, sound, first, last, data);
+    const int32_t peak = emphasise(f, sound, first, last, data);
     float least = f.floor / sound.scale / sound.scale;
     wide floor = all<wide>(least > 1.17549435e-38f ? least : 1.17549435e-38f);
     wide back = all<wide>(2 * logf(sound.scale));
@@ -127,6 +136,7 @@ inline void log_mel(const FrontEnd& f, const Sound& sound, long first, long last
     }
     if (sound.scale != 1.0f)
         for (long i = first * f.n_mels; i < last * f.n_mels; i++) power[i] = expf(logmel[i] < 80 ? logmel[i] : 80.0f);
+    return peak;
 }
 
 }  // namespace

@@ -24,11 +24,10 @@ int embed(const hd_model& model, const hd_chunk& chunk, const float* samples, co
           double hop_ms, float* scene, float* rows) {
     const bool times = rows && !grid.empty();
     if (!scene && !times) return HD_OK;
-    return hd_embed(model.engine, samples, (long)(chunk.stop - chunk.start), chunk.first == 0,
-                    (long)(chunk.last - chunk.first), times ? grid.data() : nullptr, times ? (long)grid.size() : 0,
-                    hop_ms, scene, times ? rows : nullptr, nullptr)
-               ? HD_NO_MEMORY
-               : HD_OK;
+    const int failed = hd_embed(model.engine, samples, (long)(chunk.stop - chunk.start), chunk.first == 0,
+                                (long)(chunk.last - chunk.first), times ? grid.data() : nullptr,
+                                times ? (long)grid.size() : 0, hop_ms, scene, times ? rows : nullptr, nullptr);
+    return failed == HD_NOT_FINITE ? HD_BAD_ARGUMENT : failed ? HD_NO_MEMORY : HD_OK;
 }
 
 }  // namespace
@@ -100,14 +99,15 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 int hd_scene_embedding(hd_model* model, const float* audio, long n_samples, float* out) {
-    if (n_samples < 1 || !hd_finite(audio, n_samples)) return HD_BAD_ARGUMENT;
+    if (n_samples < 1) return HD_BAD_ARGUMENT;
     try {
         const size_t size = (size_t)model->size;
         const int64_t total = model->frames(n_samples);
         std::vector<float> part(size), sum(size);
         for (int64_t first = 0; first < total; first += model->chunk_frames) {
             const hd_chunk chunk = model->chunk(first, n_samples);
-            if (embed(*model, chunk, audio + chunk.start, {}, 50, part.data(), nullptr)) return HD_NO_MEMORY;
+            const int failed = embed(*model, chunk, audio + chunk.start, {}, 50, part.data(), nullptr);
+            if (failed) return failed;
             for (size_t i = 0; i < size; i++) sum[i] += part[i] * (float)(chunk.last - first);
         }
         for (size_t i = 0; i < size; i++) out[i] = sum[i] / (float)total;

@@ -12,6 +12,9 @@ typedef struct {
     int64_t period;             // samples
 } hd_filter;
 
+// What `embed` returns, and hd_embed; of hd_embed_many's sounds all.
+enum { HD_DONE = 0, HD_FULL = 1, HD_NO_THREADS = 2, HD_NOT_FINITE = 4 };
+
 typedef struct {
     const char* name;
     void* (*open)(const int64_t* plan, long n_plan, const float* weights, long n_weights);

@@ -28,12 +28,12 @@ int embed_any(const void* model, void* space, hd_pool* pool, int threads, const 
     unsigned before = __builtin_ia32_stmxcsr();
     __builtin_ia32_ldmxcsr(before | 0x8040);  // numbers too small to be normal count as 0: they are slow
 #endif
-    bool done = embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid, n_grid,
-                      hop_ms, scene, times, stages);
+    const int failed = embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid,
+                             n_grid, hop_ms, scene, times, stages);
 #ifdef __SSE__
     __builtin_ia32_ldmxcsr(before);
 #endif
-    return done;
+    return failed;
 }
 
 int resample_any(const hd_filter* filter, const float* in, long group, long count, float* out) {

@@ -90,21 +90,21 @@ inline void write_times(Call& call, int threads, const float* grid, long n_grid,
 
 // Unless null: `scene` [size], and `times` [n_grid][size] around the milliseconds of `grid` from the first frame. `stages`,
 // unless null: the seconds of front end, DiffRes, backbone and vectors. False: no memory.
-inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
+inline int embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
                   bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* scene,
                   float* times, double* stages) {
     const long vector = m.last.out + m.hidden.out + m.logits.out + 64, kept = share_of(m.merging.stay, frames);
     space.shared.reserve(shared_floats(m, n, frames) + (vector + 2 * widest(m) + 64) * threads + vector + 64);
     for (int i = 0; i < threads; i++) {
         space.own[i].reserve(own_floats(m, kept));
-        if (!space.own[i].data) return false;
+        if (!space.own[i].data) return HD_FULL;
     }
-    if (!space.shared.data) return false;
+    if (!space.shared.data) return HD_FULL;
     double merging[HD_MAX_THREADS] = {};
     Call call = {m, space, pool, threads, scene != 0, frames, kept, 0, 0, 0, 0, 0, 0, {}, stages ? merging : 0, {}, {}, {}, {}};
     double marks[4] = {seconds()}, dropping = 0;
     auto mark = [&](int stage) { marks[stage] = stages ? seconds() : 0; };
-    run_log_mel(call, audio, n, at_start);
+    if (!run_log_mel(call, audio, n, at_start)) return HD_NOT_FINITE;
     mark(1);
     if (m.last_needed >= 0) {
         drop_frames(call);
@@ -127,7 +127,7 @@ inline bool embed(const Model& m, Workspace& space, hd_pool* pool, int threads, 
         stages[0] = marks[1] - marks[0], stages[1] = diffres;
         stages[2] = marks[2] - marks[1] - diffres, stages[3] = marks[3] - marks[2];
     }
-    return true;
+    return HD_DONE;
 }
 
 }  // namespace
