@@ -16,7 +16,7 @@ import soundfile
 from hear_diffres import load_model, runtime
 from hear_diffres.export import export_model
 from hear_diffres.runtime import native
-from hear_diffres.runtime.native import engine
+from hear_diffres.runtime.native import engine, extension
 from hear_diffres.samples import make
 
 from ..export.made import head_of, with_head
@@ -65,6 +65,38 @@ def test_the_numbers_are_those_of_the_runtime(program, file, tmp_path, n):
         stamps, times = model.get_timestamp_embeddings(audio[None])
         np.testing.assert_array_equal(rows[:, 0], times[0])
         np.testing.assert_array_equal(rows[:, 1:], stamps[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "emulator", "flags"),
+    [
+        ("aarch64-linux-gnu", "qemu-aarch64", []), ("arm-linux-gnueabihf", "qemu-arm", ["-mfpu=neon-vfpv4"]),
+        ("riscv64-linux-gnu", "qemu-riscv64", []),
+    ],
+)  # fmt: skip
+def test_other_processors_give_the_same_numbers(target, emulator, flags, tmp_path):
+    cross = shutil.which(f"{target}-g++")
+    emulated = shutil.which(emulator) or shutil.which(f"{emulator}-static")
+    if cross is None or emulated is None:
+        pytest.skip(f"needs {target}-g++ and {emulator}")
+    options = [*extension.FLAGS, *flags, f"-I{ENGINE}", "-c"]
+    sources = [ENGINE / name for name in extension.SOURCES]
+    builds = [subprocess.Popen([cross, *options, path, "-o", tmp_path / f"{path.stem}.o"]) for path in sources]
+    assert [build.wait() for build in builds] == [0] * len(builds)
+    program, compiler = tmp_path / "embed", cross.removesuffix("g++") + "gcc"
+    subprocess.run([compiler, f"-I{ENGINE}", "-c", SOURCE, "-o", tmp_path / "embed.o"], check=True)
+    subprocess.run([cross, "-static", *tmp_path.glob("*.o"), "-pthread", "-latomic", "-o", program], check=True)
+    audio = make("music", 1, 11.0).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", audio, 32_000, subtype="FLOAT")
+    for rate, budget in ((0.5, "block"), (0.75, "active")):
+        model = load_model("mn01", runtime="torch", reduction=rate, budget=budget)
+        exported = export_model(model, tmp_path / f"{budget}.hear", "native")
+        told = runtime.load_model(exported, threads=1)
+        found = np.array(run(emulated, program, exported, tmp_path / "a.wav").stdout.split(), np.float32)
+        np.testing.assert_allclose(found, told.get_scene_embeddings(audio[None])[0], rtol=0, atol=1e-5)
+        lines = run(emulated, program, exported, tmp_path / "a.wav", 50).stdout.splitlines()
+        rows = np.array([line.split() for line in lines], np.float32)[:, 1:]
+        np.testing.assert_allclose(rows, told.get_timestamp_embeddings(audio[None])[0][0], rtol=0, atol=3e-5)
 
 
 def test_sixteen_bits(program, file, tmp_path):

@@ -1,6 +1,9 @@
 // As many floats at once as the processor's registers hold, four (NEON, SSE), eight (AVX2) or sixteen (AVX-512): GCC's
 // vector extension, with intrinsics where the file that includes this is compiled for a processor that has them.
 #pragma once
+#if defined(__i386__) && !defined(__SSE2_MATH__)
+#error "32-bit x86 processors need -msse2 -mfpmath=sse: the old unit rounds otherwise, and the results would be wrong"
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
