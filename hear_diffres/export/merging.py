@@ -20,6 +20,10 @@ from ..compression.windows import average
 from ..errors import ConfigError
 from .graph import Graph
 
+# In single precision:
+_SUMMED = 25  # numbers of a running sum that are added up first
+_LEAST = 1e-5  # share of a frame
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -202,23 +206,50 @@ def _water_filling(g: Graph, importance: str, bins: str, mask: str, size: int) -
     return g.op("Where", capped, one, g.op("Min", g.op("Mul", scale, p), one))
 
 
+def _running(g: Graph, scores: str, size: int) -> tuple[str, str, str]:
+    """Running sums of each row, `[R, size]`, before and behind every number, less whole numbers that come first.
+
+    In single precision sums stay small: a few numbers', and what is left of those of the groups before.
+    """
+    if not g.single:
+        end = g.op("CumSum", scores, 1)
+        start = g.op("Concat", g.op("Mul", g.slice(end, 1, 0, 1), np.zeros(1)), g.slice(end, 1, 0, -1), axis=1)
+        return g.op("Mul", end, np.zeros(1)), start, end
+    count = -(-size // _SUMMED)
+    missing = g.op("Expand", np.zeros((1, 1)), g.vector(g.dim(scores, 0), count * _SUMMED - size))
+    groups = g.reshape(g.op("Concat", scores, missing, axis=1), -1, count, _SUMMED)
+    inside = g.op("CumSum", groups, 2)
+    total = g.slice(inside, 2, _SUMMED - 1, _SUMMED)  # [R, groups, 1]
+    part = g.op("CumSum", g.op("Sub", total, g.op("Floor", total)), 1, exclusive=1)
+    whole = g.op("Add", g.op("CumSum", g.op("Floor", total), 1, exclusive=1), g.op("Floor", part))
+    left = g.op("Sub", part, g.op("Floor", part))
+    end = g.op("Add", inside, left)
+    start = g.op("Concat", left, g.slice(end, 2, 0, _SUMMED - 1), axis=2)
+    each = g.op("Add", whole, g.op("Mul", inside, np.zeros(1)))
+
+    def row(x: str) -> str:
+        return g.slice(g.reshape(x, -1, count * _SUMMED), 1, 0, size)
+
+    return row(each), row(start), row(end)
+
+
 class _Warp:
     """Which share of which frame each bin gets, rows by themselves.
 
-    Running sums are float64 as far as the bin a frame starts in and its two shares; those are exact enough in float32.
+    Running sums are float64 (but see `_running`) as far as the bin a frame starts in and its two shares; those are
+    exact enough in float32.
     """
 
     def __init__(self, g: Graph, scores: str, valid: str, size: int, most: int):
         self.g, self.valid, self.size, self.most = g, valid, size, most
-        end = g.op("CumSum", scores, 1)
-        zeros = g.op("Mul", g.slice(end, 1, 0, 1), np.zeros(1))
-        start = g.op("Concat", zeros, g.slice(end, 1, 0, -1), axis=1)
-        first = g.op("Floor", start)
-        following = g.op("Add", first, np.ones(1))
+        whole, start, end = _running(g, scores, size)
+        here = g.op("Floor", start)
+        following = g.op("Add", here, np.ones(1))
         share = g.op("Max", g.op("Sub", g.op("Min", end, following), start), np.zeros(1))
         carry = g.op("Max", g.op("Sub", end, following), np.zeros(1))
-        offset = g.op("Sub", start, first)
-        parts = (first, share, carry, offset, scores)
+        if g.single:  # so small a share of a loud frame is rounding, and would be heard in a silent bin
+            share, carry = (g.op("Where", g.op("Less", x, np.full(1, _LEAST)), np.zeros(1), x) for x in (share, carry))
+        parts = (g.op("Add", whole, here), share, carry, g.op("Sub", start, here), scores)
         self.first, self.share, self.carry, self.offset, self.scores = (g.cast(x, "float") for x in parts)
         bin_ = np.arange(most, dtype=np.float32)[None, :, None]
         distance = g.op("Sub", bin_, g.unsqueeze(self.first, 1))  # [R, K, size]

@@ -1,6 +1,9 @@
 // A model as read from the two arrays that `hear_diffres.export.native` writes: whole numbers and floats, in order.
 #pragma once
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "fft.h"
 #include "products.h"
@@ -10,7 +13,22 @@ namespace {
 const int MAX_BLOCKS = 32, FORMAT = 2;
 enum Part { MELS = 0, BLOCK = 100, SE = 200, LAST = 300, HIDDEN = 301, LOGITS = 302, STD = 400 };
 
-inline float* floats(long n) { return (float*)aligned_alloc(64, ((size_t)n * sizeof(float) + 127) / 64 * 64); }
+const size_t HUGE_PAGE = 1 << 21;
+
+// Room for `n`, in pages of 2 MB where that pays and the system has them: a wide model's weights are more of the usual
+// pages than the processor remembers.
+inline float* floats(long n) {
+    const size_t bytes = ((size_t)n * sizeof(float) + 127) / 64 * 64;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= HUGE_PAGE) {
+        const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        void* data = aligned_alloc(HUGE_PAGE, whole);
+        if (data) madvise(data, whole, MADV_HUGEPAGE);
+        return (float*)data;
+    }
+#endif
+    return (float*)aligned_alloc(64, bytes);
+}
 
 // Reads `n` at a time; null, and `ok` false for good, where there are not so many.
 template <typename T>
