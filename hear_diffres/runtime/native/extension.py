@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 SOURCES = ("api.cpp", "pool.cpp", "file.cpp", "sound.cpp", "generic.cpp", "avx2.cpp", "avx512.cpp", "amx.cpp")
 HEADERS = (
     "hear_diffres.h", "api.h", "opened.h", "table.h", "pool.h", "variant.h", "simd.h", "fft.h", "gemm.h", "products.h",
-    "model.h", "resample.h", "logmel.h", "merging.h", "active.h", "mobilenet.h", "embed.h", "vectors.h",
+    "model.h", "resample.h", "logmel.h", "merging.h", "active.h", "mobilenet.h", "call.h", "picture.h",
+    "embed.h", "vectors.h",
 )  # fmt: skip
 FLAGS = (
     "-std=gnu++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi",
