@@ -91,6 +91,11 @@ def test_variants_give_the_same(variant):
         assert np.abs(got - native.NativeResampler(rate, 32_000).resample_chunk(sound, last=True)).max() < 1e-5
 
 
+def test_halves_and_doubles_are_soxrs():
+    for rate in (8_000, 16_000, 64_000, 128_000):
+        assert isinstance(resampler(rate, 32_000), resampling._Soxr)
+
+
 @needs_engine
 def test_ratios_of_large_numbers_are_soxrs():
     assert not native.resamples_fast(44_101, 32_000)

@@ -94,8 +94,8 @@ inline int32_t emphasise(const FrontEnd& f, const Sound& sound, long first, long
     return peak;
 }
 
-// Frames [first, last) of a sound, at most FRAMES; log-mel [frame][n_mels], and its power beside it. `scratch` is
-// aligned to the widest vectors. Returns what `emphasise` does.
+// Frames [first, last) of a sound, at most FRAMES; log-mel [frame][n_mels], and its power beside it unless that is null.
+// `scratch` is aligned to the widest vectors. Returns what `emphasise` does.
 inline int32_t log_mel(const FrontEnd& f, const Sound& sound, long first, long last, float* scratch, float* logmel,
                     float* power) {
     wide* spectrum = (wide*)scratch;
@@ -112,7 +112,7 @@ inline int32_t log_mel(const FrontEnd& f, const Sound& sound, long first, long l
         for (int l = 0; l < WIDE; l++) {
             const long frame = l < left ? t + l : last - 1;
             rows[l] = data + (frame - first) * f.hop;
-            log_rows[l] = logmel + frame * f.n_mels, power_rows[l] = power + frame * f.n_mels;
+            log_rows[l] = logmel + frame * f.n_mels, power_rows[l] = power ? power + frame * f.n_mels : 0;
         }
         power_spectrum(f.twiddles, rows, f.window, f.lo, f.hi, z, spectrum);
         const float* weight = f.bank;
@@ -131,10 +131,11 @@ inline int32_t log_mel(const FrontEnd& f, const Sound& sound, long first, long l
                 powers[j] = a + c + floor;
                 logs[j] = log_of(powers[j]) + back;
             }
-            store_columns(logs, log_rows, b, left), store_columns(powers, power_rows, b, left);
+            store_columns(logs, log_rows, b, left);
+            if (power) store_columns(powers, power_rows, b, left);
         }
     }
-    if (sound.scale != 1.0f)
+    if (sound.scale != 1.0f && power)
         for (long i = first * f.n_mels; i < last * f.n_mels; i++) power[i] = expf(logmel[i] < 80 ? logmel[i] : 80.0f);
     return peak;
 }

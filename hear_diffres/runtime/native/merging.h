@@ -98,12 +98,8 @@ inline void importance(const Merging& m, const float* logmel, long n, float* h, 
         for (int c = 0; c < w; c += LANES) s = fused(load(h + t * w + c), load(m.score + c), s);
         out[t] = sum(s) + m.score[w];
     }
-    auto logistic = [&](long t) {
-        const v8 x = smaller(larger(load(out + t), splat(-80.0f)), splat(80.0f));
-        store(out + t, 1.0f / (1.0f + exp_of(-x)));
-    };
     long t = 0;
-    for (; t + LANES <= n; t += LANES) logistic(t);
+    for (; t + LANES <= n; t += LANES) store(out + t, logistic(load(out + t)));
     for (; t < n; t++) out[t] = 1.0f / (1.0f + expf(-out[t]));
 }
 
@@ -165,7 +161,7 @@ template <typename RowOf, typename Filled>
 inline void merge_span(const Merging& m, const FrontEnd& f, const float* logmel, const float* power, const float* weight,
                        long start, long n, long bin, const MergeScratch& s, Bins& out, RowOf row_of, Filled filled) {
     const long bins = bins_of(m, n);
-    logmel += start * m.bands, power += start * m.bands;
+    logmel += start * m.bands;
     if (m.keep == 1.0) {
         const float scale = 1.0f / f.scale;
         for (long t = 0; t < n; t++) {
@@ -180,6 +176,7 @@ inline void merge_span(const Merging& m, const FrontEnd& f, const float* logmel,
         }
         return;
     }
+    power += start * m.bands;
     importance(m, logmel, n, s.h, s.mixed, s.raw);
     for (long t = 0; weight && t < n; t++) s.raw[t] *= weight[start + t];
     water_filling(s.raw, n, bins, s.ranked, s.score);

@@ -243,7 +243,9 @@ inline void vector_layer(const Pointwise& p, const float* in, float* out, int ac
 inline void fill_gate(const Block& b, const float* mean, float* hidden, float* gate) {
     vector_layer(b.squeeze, mean, hidden, RELU);
     vector_layer(b.excite, hidden, gate, NONE);
-    for (int c = 0; c < b.excite.out; c++) gate[c] = 1.0f / (1.0f + expf(-gate[c]));
+    in_vectors(b.excite.out, [&](auto kind, long c) {
+        store_as(gate + c, logistic(load_as<decltype(kind)>(gate + c)));
+    });
 }
 
 inline void scale_pixels(const Map& map, const float* gate) {

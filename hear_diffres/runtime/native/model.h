@@ -19,15 +19,11 @@ const size_t HUGE_PAGE = 1 << 21;
 // pages than the processor remembers.
 inline float* floats(long n) {
     const size_t bytes = ((size_t)n * sizeof(float) + 127) / 64 * 64;
+    float* data = (float*)aligned_alloc(bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes);
 #ifdef MADV_HUGEPAGE
-    if (bytes >= HUGE_PAGE) {
-        const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-        void* data = aligned_alloc(HUGE_PAGE, whole);
-        if (data) madvise(data, whole, MADV_HUGEPAGE);
-        return (float*)data;
-    }
+    if (data && bytes >= HUGE_PAGE) madvise(data, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // whole ones
 #endif
-    return (float*)aligned_alloc(64, bytes);
+    return data;
 }
 
 // Reads `n` at a time; null, and `ok` false for good, where there are not so many.

@@ -12,8 +12,9 @@ inline bool run_log_mel(Call& call, const float* audio, long n, bool at_start) {
     float* room = arena.take(n + 2);
     Sound sound = sound_of(m.front, audio, n, at_start, room);
     call.logmel = call.logs = arena.take(frames * m.front.n_mels);
-    call.power = call.merged = arena.take(frames * m.front.n_mels);
     const bool merge = m.merging.bands != m.front.n_mels;
+    const bool all_stay = m.merging.keep == 1.0 && m.merging.stay == 1.0 && !merge;  // nobody asks for their power
+    call.power = call.merged = all_stay ? 0 : arena.take(frames * m.front.n_mels);
     if (merge) call.logs = arena.take(frames * m.merging.bands), call.merged = arena.take(frames * m.merging.bands);
     const long pieces = (frames + FRAMES - 1) / FRAMES;
     float *means = arena.take(pieces * m.front.n_mels), *counts = arena.take(pieces);

@@ -208,6 +208,11 @@ inline V exp_of(V x) {
     return y * (V)((__builtin_convertvector(n, I) + 127) << 23);
 }
 
+template <typename V>
+inline V logistic(V x) {
+    return 1.0f / (1.0f + exp_of(-smaller(larger(x, all<V>(-80.0f)), all<V>(80.0f))));
+}
+
 // Four by four numbers at a time, rows to columns, in every four lanes.
 inline void transpose4(wide r[4]) {
 #if defined(HD_AVX512)
