@@ -96,21 +96,24 @@ inline v8 fused(v8 a, v8 b, v8 c) { return (v8)_mm256_fmadd_ps((__m256)a, (__m25
 inline v8 larger(v8 a, v8 b) { return (v8)_mm256_max_ps((__m256)a, (__m256)b); }
 inline v8 smaller(v8 a, v8 b) { return (v8)_mm256_min_ps((__m256)a, (__m256)b); }
 #else
-inline v8 fused(v8 a, v8 b, v8 c) { return a * b + c; }
-inline v8 larger(v8 a, v8 b) { return a > b ? a : b; }
-inline v8 smaller(v8 a, v8 b) { return a < b ? a : b; }
-#if defined(HD_NEON)
-#if defined(__ARM_FEATURE_FMA)
+template <typename V>
+inline V fused(V a, V b, V c) {
+    return a * b + c;
+}
+template <typename V>
+inline V larger(V a, V b) {
+    return a > b ? a : b;
+}
+template <typename V>
+inline V smaller(V a, V b) {
+    return a < b ? a : b;
+}
+#ifdef HD_NEON
+#ifdef __ARM_FEATURE_FMA
 inline wide fused(wide a, wide b, wide c) { return (wide)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
-#else
-inline wide fused(wide a, wide b, wide c) { return a * b + c; }
 #endif
 inline wide larger(wide a, wide b) { return (wide)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 inline wide smaller(wide a, wide b) { return (wide)vminq_f32((float32x4_t)a, (float32x4_t)b); }
-#else
-inline wide fused(wide a, wide b, wide c) { return a * b + c; }
-inline wide larger(wide a, wide b) { return a > b ? a : b; }
-inline wide smaller(wide a, wide b) { return a < b ? a : b; }
 #endif
 #endif
 
