@@ -26,7 +26,6 @@ from hear_diffres.hear import HearModel
 from hear_diffres.registry import build_network, get_config
 from hear_diffres.runtime import backends, native
 from hear_diffres.runtime.native import NativeEngine, NativeFileError, Program, engine, has_bfloat16
-from hear_diffres.runtime.native.engine import all_finite
 
 from ..export.made import SOUND, close, head_of, randomised, torch_model, with_head
 
@@ -334,45 +333,6 @@ def test_heads_that_cannot_be_numbers_are_refused(mn01, tmp_path):
 def test_nothing_to_calibrate():
     with pytest.raises(ConfigError, match="nothing to calibrate"):
         export_model(torch_model("mn01"), "a.hear", "native", int8=True, calibrate=".")
-
-
-def test_all_finite():
-    audio = np.random.default_rng(0).standard_normal((3, 1001)).astype(np.float32)
-    assert all_finite(audio) and all_finite(audio / np.abs(audio).max() * np.float32(3.4e38))
-    for place in (0, 16, 3002):
-        for value in (np.nan, np.inf, -np.inf):
-            bad = audio.copy()
-            bad.reshape(-1)[place] = value
-            assert not all_finite(bad)
-
-
-@pytest.mark.parametrize("variant", ["", "generic"])
-@pytest.mark.parametrize("n", [1, 2, 300, 1023, 32_000, 33_000])
-def test_a_sample_that_is_not_finite_is_found_wherever_it_is(mn01, variant, n):
-    program, frames = native_program(mn01[1]), 1 + n // 320
-    engine, audio = NativeEngine(program, 1, variant), np.full(n, 3e38, np.float32)
-    assert np.isfinite(engine.embed(audio, frames, True)).all()
-    for place in {0, 1 % n, n // 3, n // 2 + 7, n - 2, n - 1} & set(range(n)):
-        for value in (np.nan, np.inf, -np.inf):
-            bad = audio.copy()
-            bad[place] = value
-            with pytest.raises(native.NotFiniteError):
-                engine.embed(bad, frames, True)
-
-
-def test_sounds_with_a_sample_that_is_not_finite_are_named(mn01):
-    model = open_native(mn01[1], 1)
-    audio = np.stack([SOUND[:700_000]] * 3)
-    for place in (0, 319_999, 320_000, 699_999):
-        bad = audio.copy()
-        bad[1:, place] = np.nan, -np.inf
-        for hop_ms in (50.0, 10_000.0):  # with the longer one there are chunks without a time
-            model.hop_ms = hop_ms
-            for embed in (model.get_scene_embeddings, model.get_timestamp_embeddings):
-                with pytest.raises(ValueError, match=r"in sounds \[1, 2\]"):
-                    embed(bad)
-        with pytest.raises(ValueError, match=r"in sounds \[1, 2\]"):  # past the end too, as in every runtime
-            model.get_scene_embeddings(bad, np.array([9, 9, 9]))
 
 
 def test_an_engine_of_other_sources_is_none(monkeypatch):

@@ -89,7 +89,7 @@ inline void write_times(Call& call, int threads, const float* grid, long n_grid,
 }
 
 // Unless null: `scene` [size], and `times` [n_grid][size] around the milliseconds of `grid` from the first frame. `stages`,
-// unless null: the seconds of front end, DiffRes, backbone and vectors. False: no memory.
+// unless null: the seconds of front end, DiffRes, backbone and vectors. Returns HD_DONE or what failed (table.h).
 inline int embed(const Model& m, Workspace& space, hd_pool* pool, int threads, const float* audio, long n,
                   bool at_start, long frames, const float* grid, long n_grid, double hop_ms, float* scene,
                   float* times, double* stages) {
