@@ -206,15 +206,15 @@ def _water_filling(g: Graph, importance: str, bins: str, mask: str, size: int) -
     return g.op("Where", capped, one, g.op("Min", g.op("Mul", scale, p), one))
 
 
-def _running(g: Graph, scores: str, size: int) -> tuple[str, str, str]:
-    """Running sums of each row, `[R, size]`, before and behind every number, less whole numbers that come first.
+def _running(g: Graph, scores: str, size: int) -> tuple[str | None, str, str]:
+    """Running sums of each row, `[R, size]`, before and behind every number, less whole numbers (or None).
 
     In single precision sums stay small: a few numbers', and what is left of those of the groups before.
     """
     if not g.single:
         end = g.op("CumSum", scores, 1)
         start = g.op("Concat", g.op("Mul", g.slice(end, 1, 0, 1), np.zeros(1)), g.slice(end, 1, 0, -1), axis=1)
-        return g.op("Mul", end, np.zeros(1)), start, end
+        return None, start, end
     count = -(-size // _SUMMED)
     missing = g.op("Expand", np.zeros((1, 1)), g.vector(g.dim(scores, 0), count * _SUMMED - size))
     groups = g.reshape(g.op("Concat", scores, missing, axis=1), -1, count, _SUMMED)
@@ -249,7 +249,8 @@ class _Warp:
         carry = g.op("Max", g.op("Sub", end, following), np.zeros(1))
         if g.single:  # so small a share of a loud frame is rounding, and would be heard in a silent bin
             share, carry = (g.op("Where", g.op("Less", x, np.full(1, _LEAST)), np.zeros(1), x) for x in (share, carry))
-        parts = (g.op("Add", whole, here), share, carry, g.op("Sub", start, here), scores)
+        first = here if whole is None else g.op("Add", whole, here)
+        parts = (first, share, carry, g.op("Sub", start, here), scores)
         self.first, self.share, self.carry, self.offset, self.scores = (g.cast(x, "float") for x in parts)
         bin_ = np.arange(most, dtype=np.float32)[None, :, None]
         distance = g.op("Sub", bin_, g.unsqueeze(self.first, 1))  # [R, K, size]
