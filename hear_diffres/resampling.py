@@ -24,7 +24,8 @@ def resampler(rate: float, new_rate: int) -> Resampler:
     """What resamples at soxr's high quality: the lower rate's frequencies pass up to 0.9125 of its Nyquist frequency.
 
     The engine is faster on processors with AVX-512, for the usual rates up to 48 kHz but halves and doubles of the new
-    one, and taken there. Below 0.9 of Nyquist both give the same to 1e-4 of full scale.
+    one, and on those with AVX2 for 44.1 kHz and its fractions; it is taken there. Below 0.9 of Nyquist both give the
+    same to 1e-4 of full scale.
 
     >>> resampler(48_000, 32_000).resample_chunk(np.zeros(300, np.float32), last=True).shape
     (200,)

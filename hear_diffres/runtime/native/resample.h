@@ -6,26 +6,33 @@
 
 namespace {
 
-const int VECTORS = REGISTERS / 16;  // of lanes at a time: with eight outputs each, sums fill the registers
+const int VECTORS = 2;  // of lanes at a time
 const int STRETCHES = VECTORS * WIDE;
 const int OUTPUTS = 8;  // in a group
+const int SUMS = REGISTERS / 2;  // vectors of them at a time, so that they stay in registers
 
 // A group of outputs of every lane, from `rows` samples each, `columns` [row][lane]; coefficients [row][output].
 template <int VECS>
 inline void filter(const float* coefficients, const float* columns, long rows, wide out[VECS][OUTPUTS]) {
-    wide sums[VECS][OUTPUTS] = {};
-    for (long r = 0; r < rows; r++) {
-        wide x[VECS];
-        HD_UNROLL
-        for (int v = 0; v < VECS; v++) x[v] = load_as<wide>(columns + (r * VECS + v) * WIDE);
-        HD_UNROLL
-        for (int j = 0; j < OUTPUTS; j++) {
-            const wide c = all<wide>(coefficients[r * OUTPUTS + j]);
+    constexpr int SOME = VECS * OUTPUTS > SUMS ? SUMS / VECS : OUTPUTS;
+    for (int first = 0; first < OUTPUTS; first += SOME) {
+        wide sums[VECS][SOME] = {};
+        for (long r = 0; r < rows; r++) {
+            wide x[VECS];
             HD_UNROLL
-            for (int v = 0; v < VECS; v++) sums[v][j] = fused(x[v], c, sums[v][j]);
+            for (int v = 0; v < VECS; v++) x[v] = load_as<wide>(columns + (r * VECS + v) * WIDE);
+            HD_UNROLL
+            for (int j = 0; j < SOME; j++) {
+                const wide c = all<wide>(coefficients[r * OUTPUTS + first + j]);
+                HD_UNROLL
+                for (int v = 0; v < VECS; v++) sums[v][j] = fused(x[v], c, sums[v][j]);
+            }
         }
+        HD_UNROLL
+        for (int v = 0; v < VECS; v++)
+            HD_UNROLL
+            for (int j = 0; j < SOME; j++) out[v][first + j] = sums[v][j];
     }
-    memcpy(out, sums, sizeof sums);
 }
 
 // Groups [first, last) of a period, in `n` periods on end, as many as there are lanes at most. `in`: the first sample
