@@ -128,9 +128,10 @@ inline int32_t log_mel(const FrontEnd& f, const Sound& sound, long first, long l
                 }
                 if (i < n) a = fused(bin[i], all<wide>(weight[i]), a);
                 weight += n;
-                powers[j] = a + c + floor;
-                logs[j] = log_of(powers[j]) + back;
+                logs[j] = powers[j] = a + c + floor;
             }
+            to_logs<4>(logs), to_logs<4>(logs + 4);
+            for (int j = 0; j < 8; j++) logs[j] = logs[j] + back;
             store_columns(logs, log_rows, b, left);
             if (power) store_columns(powers, power_rows, b, left);
         }

@@ -53,7 +53,9 @@ inline void merge_bands(const Merging& m, int n_mels, long frames, const float* 
         merged[i] = s / group + EPSILON;
     }
     in_vectors(frames * m.bands, [&](auto kind, long i) {
-        store_as(logs + i, log_of(load_as<decltype(kind)>(merged + i)));
+        auto x = load_as<decltype(kind)>(merged + i);
+        to_logs<1>(&x);
+        store_as(logs + i, x);
     });
 }
 
@@ -148,9 +150,9 @@ inline void put_bin(const Merging& m, const FrontEnd& f, const float* mean, cons
     const float inverse = (float)(1.0 / m.keep), scale = 1.0f / f.scale;
     in_vectors(m.bands, [&](auto kind, long b) {
         typedef decltype(kind) V;
-        V average = (log_of(load_as<V>(mean + b) + EPSILON) + f.shift) * scale;
-        V most = (log_of(load_as<V>(largest + b) * inverse + EPSILON) + f.shift) * scale;
-        store_pixels(row + 3 + b * 3, average, most, load_as<V>(code + b));
+        V x[2] = {load_as<V>(mean + b) + EPSILON, load_as<V>(largest + b) * inverse + EPSILON};
+        to_logs<2>(x);
+        store_pixels(row + 3 + b * 3, (x[0] + f.shift) * scale, (x[1] + f.shift) * scale, load_as<V>(code + b));
     });
 }
 

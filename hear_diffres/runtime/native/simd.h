@@ -143,37 +143,41 @@ inline v8 sums_of_pairs(wide x) {
 
 inline float sum(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
-// Natural logarithm of normal positive numbers, to 1 unit in the last place or so. Polynomial: Cephes, logf (S. Moshier).
-template <typename V>
-inline V log_of(V x) {
+// Natural logarithms of N vectors of normal positive numbers, in place, to 1 unit in the last place or so: step by step for
+// all of them, since each step waits for the one before. Polynomial: Cephes, logf (S. Moshier).
+template <int N, typename V>
+inline void to_logs(V* x) {
     typedef typename Whole<V>::type I;
-    I bits = (I)x;
-    I exponent = (bits >> 23) - 126;
-    V m = (V)((bits & 0x007fffff) | 0x3f000000);   // in [0.5, 1)
-    I low = m < all<V>(0.707106781186547524f);     // -1 where true
-    m = m + (V)((I)m & low);
-    V e = __builtin_convertvector(exponent + low, V);
-    m = m - 1.0f;
-    V z = m * m;
-    V y = all<V>(7.0376836292e-2f);
-    y = fused(y, m, all<V>(-1.1514610310e-1f));
-    y = fused(y, m, all<V>(1.1676998740e-1f));
-    y = fused(y, m, all<V>(-1.2420140846e-1f));
-    y = fused(y, m, all<V>(1.4249322787e-1f));
-    y = fused(y, m, all<V>(-1.6668057665e-1f));
-    y = fused(y, m, all<V>(2.0000714765e-1f));
-    y = fused(y, m, all<V>(-2.4999993993e-1f));
-    y = fused(y, m, all<V>(3.3333331174e-1f));
-    y = y * m * z;
-    y = fused(e, all<V>(-2.12194440e-4f), y);
-    y = fused(z, all<V>(-0.5f), y);
-    return fused(e, all<V>(0.693359375f), m + y);
+    V m[N], e[N], y[N];
+    HD_UNROLL
+    for (int i = 0; i < N; i++) {
+        const I bits = (I)x[i], exponent = (bits >> 23) - 126;
+        m[i] = (V)((bits & 0x007fffff) | 0x3f000000);    // in [0.5, 1)
+        const I low = m[i] < all<V>(0.707106781186547524f);  // -1 where true
+        m[i] = m[i] + (V)((I)m[i] & low);
+        e[i] = __builtin_convertvector(exponent + low, V);
+        m[i] = m[i] - 1.0f;
+        y[i] = all<V>(7.0376836292e-2f);
+    }
+    const float rest[8] = {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                           -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f};
+    HD_UNROLL
+    for (int k = 0; k < 8; k++)
+        HD_UNROLL
+        for (int i = 0; i < N; i++) y[i] = fused(y[i], m[i], all<V>(rest[k]));
+    HD_UNROLL
+    for (int i = 0; i < N; i++) {
+        const V z = m[i] * m[i];
+        y[i] = y[i] * m[i] * z;
+        y[i] = fused(e[i], all<V>(-2.12194440e-4f), y[i]);
+        y[i] = fused(z, all<V>(-0.5f), y[i]);
+        x[i] = fused(e[i], all<V>(0.693359375f), m[i] + y[i]);
+    }
 }
 
 #ifdef HD_AVX512
 // The same in half the operations: the first four bits of a mantissa choose its part of the logarithm from a table, the
 // rest is log(1 + r), |r| <= 1 / 16. Numbers just below 1 have the factor 1/2, so that nothing is lost beside 1.
-template <>
 inline wide log_of(wide x) {
     alignas(64) static const float factor[16] = {
         1.0f, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f, 0.680851042f,
@@ -190,6 +194,11 @@ inline wide log_of(wide x) {
     y = fused(y, r, all<wide>(0.333333333f));
     y = fused(y, r, all<wide>(-0.5f));
     return fused((wide)_mm512_getexp_ps((__m512)x), all<wide>(0.693147181f), t) + fused(z, y, r);
+}
+template <int N>
+inline void to_logs(wide* x) {
+    HD_UNROLL
+    for (int i = 0; i < N; i++) x[i] = log_of(x[i]);
 }
 #endif
 
