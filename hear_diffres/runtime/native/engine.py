@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import json
 import os
 import zlib
@@ -100,31 +99,57 @@ class Program:
             wanted = 8 * n_plan + 4 * n_weights + sum(4 * columns - 3 * rows * columns for _, rows, columns in matrices)
             if min(n_plan, n_weights) < 0 or left - size != wanted:
                 raise NativeFileError(f"{left - size} bytes where its head says {wanted}")
-            content = file.read()
-        said = strings.pop(_CHECKSUM, None)  # older files have none
-        if said is not None and _checksum(text.replace(said.encode(), _ZEROS.encode(), 1), content) != said:
+            said = strings.pop(_CHECKSUM, None)  # older files have none
+            reader = _Reader(file, text.replace((said or _ZEROS).encode(), _ZEROS.encode(), 1))
+            plan, weights = reader.read(n_plan, "<i8"), reader.read_weights(n_weights, matrices)
+        if said is not None and reader.checksum != said:
             raise NativeFileError("it is damaged")
-        plan = np.frombuffer(content[: 8 * n_plan], "<i8")
-        return cls(plan, _read_weights(io.BytesIO(content[8 * n_plan :]), n_weights, matrices), matrices), strings
+        return cls(plan, weights, matrices), strings
 
 
 def _checksum(*parts: bytes) -> str:
     value = 0
     for part in parts:
         value = zlib.crc32(part, value)
-    return f"{value:010}"
+    return _digits(value)
 
 
-def _read_weights(file: BinaryIO, count: int, matrices: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    weights, done = np.empty(count, np.float32), 0
-    for at, rows, columns in matrices:
-        weights[done:at] = np.frombuffer(file.read(4 * (at - done)), "<f4")
-        done = at + rows * columns
-        scales = np.frombuffer(file.read(4 * columns), "<f4")
-        steps = np.frombuffer(file.read(rows * columns), np.int8)
-        weights[at:done] = (steps.reshape(rows, columns) * scales).reshape(-1)
-    weights[done:] = np.frombuffer(file.read(), "<f4")
-    return weights
+def _digits(checksum: int) -> str:
+    return f"{checksum:010}"
+
+
+class _Reader:
+    """Numbers from a file, straight to where they stay: a wide model's weights are in memory once."""
+
+    def __init__(self, file: BinaryIO, head: bytes):
+        self._file, self._crc = file, zlib.crc32(head)
+
+    @property
+    def checksum(self) -> str:
+        return _digits(self._crc)
+
+    def read(self, count: int, kind: str) -> np.ndarray:
+        numbers = np.empty(count, kind)
+        self._fill(numbers)
+        return numbers
+
+    def read_weights(self, count: int, matrices: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+        weights, done = np.empty(count, "<f4"), 0
+        for at, rows, columns in matrices:
+            self._fill(weights[done:at])
+            done = at + rows * columns
+            scales, steps = self.read(columns, "<f4"), self.read(rows * columns, "i1")
+            np.multiply(steps.reshape(rows, columns), scales, out=weights[at:done].reshape(rows, columns))
+        self._fill(weights[done:])
+        return weights
+
+    def _fill(self, numbers: np.ndarray) -> None:
+        if not numbers.size:
+            return
+        raw = memoryview(numbers).cast("B")
+        if self._file.readinto(raw) != len(raw):
+            raise NativeFileError("it was cut short while it was read")
+        self._crc = zlib.crc32(raw, self._crc)
 
 
 def _quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
