@@ -173,11 +173,12 @@ def test_seconds_with_most_sound(opened, reduction):
     model = torch_model("mn04_b64" if reduction == 0.75 else "mn01", reduction=reduction, budget="active")
     ours = opened(model)
     assert ours.metadata.budget == "active"
+    tolerance = 2e-4 if "OpenVINO" in ours.backend else 1e-4  # float32 throughout: 1.02e-4 at 90 % on one processor
     loudness = np.repeat(np.random.default_rng(2).uniform(0, 1, len(SOUND) // 3_200 + 1) ** 4, 3_200)[: len(SOUND)]
     quiet = np.zeros(150_000, np.float32)
     quiet[40_000:90_000] = SOUND[:50_000]
     for audio in (SOUND * loudness.astype(np.float32), quiet, np.tile(SOUND[:32_000], 4)[:100_000], SOUND[:20_001]):
-        close(ours, model, np.stack([audio, audio[::-1]]))
+        close(ours, model, np.stack([audio, audio[::-1]]), tolerance)
     loud = SOUND[None, :100_000] * np.linspace(0, 1, 100_000, dtype=np.float32) * np.float32(1e20)
     close(ours, model, loud, 1e-3)
 

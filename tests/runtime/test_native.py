@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -250,6 +251,21 @@ def test_a_file_is_what_was_exported(mn01, tmp_path):
     np.testing.assert_array_equal(
         opened.get_scene_embeddings(SOUND[None, :50_000]), mn01[0].get_scene_embeddings(SOUND[None, :50_000])
     )
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_weights_are_in_memory_once(tmp_path, int8):
+    weights = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
+    program = Program(np.arange(5), weights, ((100, 900, 1000),))
+    program.save(tmp_path / "a.hear", {}, int8)
+    tracemalloc.start()
+    try:
+        loaded, _ = Program.load(tmp_path / "a.hear")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(loaded.weights, weights, rtol=0, atol=0.03 if int8 else 0)
+    assert peak < weights.nbytes * (1.3 if int8 else 1.1)
 
 
 def test_broken_files_are_refused(mn01, tmp_path):
