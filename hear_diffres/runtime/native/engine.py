@@ -9,8 +9,8 @@ import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def _digits(checksum: int) -> str:
 class _Reader:
     """Numbers from a file, straight to where they stay: a wide model's weights are in memory once."""
 
-    def __init__(self, file: BinaryIO, head: bytes):
+    def __init__(self, file: BufferedReader, head: bytes):
         self._file, self._crc = file, zlib.crc32(head)
 
     @property
@@ -146,7 +146,7 @@ class _Reader:
     def _fill(self, numbers: np.ndarray) -> None:
         if not numbers.size:
             return
-        raw = memoryview(numbers).cast("B")
+        raw = numbers.data.cast("B")
         if self._file.readinto(raw) != len(raw):
             raise NativeFileError("it was cut short while it was read")
         self._crc = zlib.crc32(raw, self._crc)
