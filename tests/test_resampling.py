@@ -105,6 +105,17 @@ def test_ratios_of_large_numbers_are_soxrs():
         assert isinstance(resampler(rate, 32_000), resampling._Soxr)
 
 
+@needs_engine
+@pytest.mark.parametrize(
+    "variant, fast",
+    [("AVX-512", {11_025, 22_050, 24_000, 44_100, 48_000}), ("AVX2", {11_025, 22_050, 44_100}), ("generic", set())],
+)
+def test_the_processor_decides(monkeypatch, variant, fast):
+    monkeypatch.setattr(native.resample, "variant", lambda: variant)
+    rates = (8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 64_000, 96_000)
+    assert {rate for rate in rates if native.resamples_fast(rate, 32_000)} == fast
+
+
 def test_without_the_engine_it_is_soxr(monkeypatch):
     monkeypatch.setattr(native, "resamples_fast", lambda rate, new_rate: False)
     assert isinstance(resampler(44_100, 32_000), resampling._Soxr)
