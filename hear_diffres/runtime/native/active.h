@@ -33,9 +33,7 @@ inline void frame_levels(const Merging& m, const float* logs, const float* power
     for (long t = frames; t % LANES; t++) out[t] = 1;
     for (long t = 0; t < frames; t += LANES) {
         const v8 total = load(out + t);
-        v8 level = total;
-        to_logs<1>(&level);
-        store(out + t, level);
+        store(out + t, log_of(total));
         for (long i = t; i < t + LANES && i < frames; i++) {
             if (total[i - t] < 1e30f) continue;
             const float* row = logs + i * m.bands;  // power stops where its logarithm goes on

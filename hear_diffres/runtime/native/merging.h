@@ -53,9 +53,7 @@ inline void merge_bands(const Merging& m, int n_mels, long frames, const float* 
         merged[i] = s / group + EPSILON;
     }
     in_vectors(frames * m.bands, [&](auto kind, long i) {
-        auto x = load_as<decltype(kind)>(merged + i);
-        to_logs<1>(&x);
-        store_as(logs + i, x);
+        store_as(logs + i, log_of(load_as<decltype(kind)>(merged + i)));
     });
 }
 

@@ -19,8 +19,7 @@ _LONGEST = 1 << 19  # coefficients of a filter: it takes 0.1 s to make as many
 _LEAST_PERIOD = 256  # samples
 _FASTER = 300  # rows of a filter: 48 kHz to 32 kHz
 _LANES = 32  # periods that are made together, at most
-# Of a ratio's numbers: soxr's way for small ones is as fast as ours without AVX-512.
-_SMALL = {"AVX-512": 0, "AVX2": 100}
+_SMALL = {"AVX-512": 0, "AVX2": 100}  # the larger of a ratio's two numbers, up to which soxr is faster, by variant
 
 
 class _Filter(ctypes.Structure):

@@ -175,6 +175,13 @@ inline void to_logs(V* x) {
     }
 }
 
+// Of one vector.
+template <typename V>
+inline V log_of(V x) {
+    to_logs<1>(&x);
+    return x;
+}
+
 #ifdef HD_AVX512
 // The same in half the operations: the first four bits of a mantissa choose its part of the logarithm from a table, the
 // rest is log(1 + r), |r| <= 1 / 16. Numbers just below 1 have the factor 1/2, so that nothing is lost beside 1.
