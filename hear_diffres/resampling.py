@@ -1,4 +1,4 @@
-"""Channels to one and a sample rate to another, in pieces: by soxr, or by the compiled engine where that is faster."""
+"""Channels to one and a sample rate to another, in pieces: by the compiled engine, or by soxr where that cannot."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ class Resampler(Protocol):
         """The next piece of a sound with channels, as `mix` takes it, and whether all of it is finite."""
 
 
-def resampler(rate: float, new_rate: int) -> Resampler:
+def resampler(rate: float, new_rate: int, live: bool = False) -> Resampler:
     """What resamples at soxr's high quality: the lower rate's frequencies pass up to 0.9125 of its Nyquist frequency.
 
-    The engine is faster on processors with AVX-512, for the usual rates up to 48 kHz but halves and doubles of the new
-    one, and on those with AVX2 for 44.1 kHz and its fractions; it is taken there. Below 0.9 of Nyquist both give the
-    same to 1e-4 of full scale.
+    The engine does it where it is compiled and the ratio of the rates is of small numbers, as of all usual ones; soxr,
+    which takes longer for most, does the rest. Below 0.9 of Nyquist both give the same to 1e-4 of full scale.
+
+    Args:
+        rate, new_rate: Hz.
+        live: whether the sound is heard as it comes. The engine's blocks lag behind by 0.1 s and more; this takes the
+            same filter sample by sample, 3 ms behind at 44.1 kHz: slower, and the same to float32's rounding.
 
     >>> resampler(48_000, 32_000).resample_chunk(np.zeros(300, np.float32), last=True).shape
     (200,)
     """
-    if float(rate).is_integer() and native.resamples_fast(int(rate), new_rate):
-        return native.NativeResampler(int(rate), new_rate)
+    if float(rate).is_integer() and native.resamples(int(rate), new_rate):
+        return (native.NativeResampler if live else native.BlockResampler)(int(rate), new_rate)
     return _Soxr(rate, new_rate)
 
 

@@ -55,7 +55,7 @@ class Streamer:
             raise ValueError(f"sample_rate must lie in [1, {MAX_RATE}] Hz, got {sample_rate}")
         self.model, self.sample_rate = model, sample_rate
         own = model.sample_rate
-        self._resampler = None if sample_rate == own else resampler(sample_rate, own)
+        self._resampler = None if sample_rate == own else resampler(sample_rate, own, live=True)
         # The first chunk has no samples left of it, the others have no mirrored ones: whichever needs more room.
         width = model.chunk_frames
         self._held = np.empty(max(self._ready_at(first) - self._start(first) for first in (0, width)), np.float32)
@@ -261,7 +261,7 @@ def _check(samples: Any) -> np.ndarray:
 def _held_back_ms(sample_rate: float) -> float:
     """The most that the resampler holds back, in milliseconds of sound: found out with a second of silence."""
     own, step = HearModel.sample_rate, max(1, int(sample_rate / 1000))
-    stream = resampler(sample_rate, own)
+    stream = resampler(sample_rate, own, live=True)
     given = got = 0
     most = 0.0
     while given < sample_rate:

@@ -111,9 +111,11 @@ def test_other_sample_rates(rate, n, borders):
     net, audio = model(), sound()[:n]
     stream = Streamer(net, sample_rate=rate)
     got = heard(stream, cut(audio, borders))
-    resampled = resampler(rate, SECOND).resample_chunk(audio, last=True)
+    resampled = resampler(rate, SECOND, live=True).resample_chunk(audio, last=True)
     if len(resampled):
         assert_equal(net, resampled, stream, got)
+        as_file = torch.from_numpy(resampler(rate, SECOND).resample_chunk(audio, last=True))[None]
+        assert (got[0] - net.get_timestamp_embeddings(as_file)[0][0]).abs().max() <= 1e-4
     else:
         assert got[0].shape == (0, net.timestamp_embedding_size) and len(got[1]) == 0
 

@@ -2,8 +2,8 @@
 
 Its C++ files lie beside this one and are compiled when the package is installed, where there is a compiler: `model.h`
 what is read, `fft.h` `logmel.h` the front end, `active.h` `merging.h` DiffRes, `gemm.h` `products.h` `mobilenet.h` the
-backbone, `call.h` `picture.h` `embed.h` `vectors.h` a chunk as a whole, `resample.h` other sample rates, `pool.cpp`
-threads, `api.cpp` what `engine` and `resample` call, `file.cpp` `sound.cpp` the C interface `hear_diffres.h`, which
+backbone, `call.h` `picture.h` `embed.h` `vectors.h` a chunk as a whole, `resample.h` `fourier.h` other sample rates,
+`pool.cpp` threads, `api.cpp` what the Python files call, `file.cpp` `sound.cpp` the C interface `hear_diffres.h`, which
 needs no Python.
 """
 
@@ -18,9 +18,12 @@ from .engine import (
     variant_for,
     why_not,
 )
-from .resample import NativeResampler, mix, resamples_fast
+from .fourier import BlockResampler, resamples
+from .mixing import mix
+from .resample import NativeResampler
 
 __all__ = [
+    "BlockResampler",
     "NativeEngine",
     "NativeFileError",
     "NativeResampler",
@@ -30,7 +33,7 @@ __all__ = [
     "available",
     "has_bfloat16",
     "mix",
-    "resamples_fast",
+    "resamples",
     "variant_for",
     "why_not",
 ]

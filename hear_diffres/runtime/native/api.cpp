@@ -192,6 +192,14 @@ int hd_resample(const hd_filter* filter, const float* in, long group, long count
     return !engine(variant)->resample(filter, in, group, count, out);
 }
 
+// Lanes that the variant's plans for `hd_resample_blocks` must have.
+int hd_lanes(const char* variant) { return engine(variant)->lanes; }
+
+// `count` pairs of blocks; `in`: from the first one's first sample to the last one's last. 0: done; 1: not enough memory.
+int hd_resample_blocks(const hd_blocks* blocks, const float* in, long count, float* out, const char* variant) {
+    return !engine(variant)->resample_blocks(blocks, in, count, out);
+}
+
 // `n` samples of so many channels, int16 or float, to mono floats, full scale 1; 1 where all are finite.
 int hd_mix(const void* in, int is_int16, long n, long channels, float* out) {
     return engine("")->mix(in, is_int16, n, channels, out);

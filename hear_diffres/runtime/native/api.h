@@ -15,6 +15,8 @@ int hd_embed(void* opened, const float* audio, long n, int at_start, long frames
 int hd_embed_many(void* opened, long count, const float* audio, long n, int at_start, long frames, const float* grid,
                   long n_grid, double hop_ms, float* scenes, float* times);
 int hd_resample(const hd_filter* filter, const float* in, long group, long count, float* out, const char* variant);
+int hd_lanes(const char* variant);
+int hd_resample_blocks(const hd_blocks* blocks, const float* in, long count, float* out, const char* variant);
 int hd_mix(const void* in, int is_int16, long n, long channels, float* out);
 int hd_finite(const float* x, long n);
 }

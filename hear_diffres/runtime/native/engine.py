@@ -197,6 +197,8 @@ def _declare(library: ctypes.CDLL) -> None:
     library.hd_embed_many.argtypes = [handle, long, reals, long, number, long, reals, long, double, reals, reals]
     library.hd_finite.argtypes = [reals, long]
     library.hd_resample.argtypes = [handle, reals, long, long, reals, ctypes.c_char_p]
+    library.hd_resample_blocks.argtypes = [handle, reals, long, reals, ctypes.c_char_p]
+    library.hd_lanes.argtypes = [ctypes.c_char_p]
     library.hd_mix.argtypes = [handle, number, long, long, reals]
     library.hd_variant.argtypes, library.hd_variant.restype = [ctypes.c_char_p], ctypes.c_char_p
 

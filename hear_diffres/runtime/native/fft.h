@@ -33,32 +33,48 @@ struct Twiddles {
     }
 };
 
-struct Complex {
-    wide re, im;
+template <typename V>
+struct ComplexOf {
+    V re, im;
 };
+typedef ComplexOf<wide> Complex;
 
-inline Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
-inline Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
-inline Complex minus_i(Complex a) { return {a.im, -a.re}; }
-inline Complex times(Complex a, const float w[2]) {
-    wide c = all<wide>(w[0]), s = all<wide>(w[1]);
+template <typename V>
+inline ComplexOf<V> operator+(ComplexOf<V> a, ComplexOf<V> b) {
+    return {a.re + b.re, a.im + b.im};
+}
+template <typename V>
+inline ComplexOf<V> operator-(ComplexOf<V> a, ComplexOf<V> b) {
+    return {a.re - b.re, a.im - b.im};
+}
+template <typename V>
+inline ComplexOf<V> minus_i(ComplexOf<V> a) {
+    return {a.im, -a.re};
+}
+template <typename V>
+inline ComplexOf<V> times(ComplexOf<V> a, V c, V s) {
     return {fused(a.re, c, -(a.im * s)), fused(a.re, s, a.im * c)};
+}
+template <typename V>
+inline ComplexOf<V> times(ComplexOf<V> a, const float w[2]) {
+    return times(a, all<V>(w[0]), all<V>(w[1]));
 }
 
 // Eight points `step` apart to eight frequencies `stride` apart; multiplied by twiddles where there are any.
-template <bool TWIDDLED>
-inline void butterfly8(const Complex* x, int step, Complex* out, int stride, const float (*w)[2]) {
-    Complex a0 = x[0], a4 = x[4 * step], a2 = x[2 * step], a6 = x[6 * step];
-    Complex e0 = a0 + a4, e1 = a0 - a4, e2 = a2 + a6, e3 = minus_i(a2 - a6);
-    Complex f0 = e0 + e2, f2 = e0 - e2, f1 = e1 + e3, f3 = e1 - e3;  // DFT of the even points
-    Complex b1 = x[step], b5 = x[5 * step], b3 = x[3 * step], b7 = x[7 * step];
-    Complex g0 = b1 + b5, g1 = b1 - b5, g2 = b3 + b7, g3 = minus_i(b3 - b7);
-    Complex h0 = g0 + g2, h2 = minus_i(g0 - g2), h1 = g1 + g3, h3 = g1 - g3;  // of the odd ones
-    const wide r = all<wide>(0.70710678118654752f);
+template <bool TWIDDLED, typename V>
+HD_INLINE void butterfly8(const ComplexOf<V>* x, int step, ComplexOf<V>* out, int stride, const float (*w)[2]) {
+    typedef ComplexOf<V> C;
+    C a0 = x[0], a4 = x[4 * step], a2 = x[2 * step], a6 = x[6 * step];
+    C e0 = a0 + a4, e1 = a0 - a4, e2 = a2 + a6, e3 = minus_i(a2 - a6);
+    C f0 = e0 + e2, f2 = e0 - e2, f1 = e1 + e3, f3 = e1 - e3;  // DFT of the even points
+    C b1 = x[step], b5 = x[5 * step], b3 = x[3 * step], b7 = x[7 * step];
+    C g0 = b1 + b5, g1 = b1 - b5, g2 = b3 + b7, g3 = minus_i(b3 - b7);
+    C h0 = g0 + g2, h2 = minus_i(g0 - g2), h1 = g1 + g3, h3 = g1 - g3;  // of the odd ones
+    const V r = all<V>(0.70710678118654752f);
     h1 = {(h1.re + h1.im) * r, (h1.im - h1.re) * r};     // times exp(-i pi / 4)
     h3 = {(h3.im - h3.re) * r, -((h3.re + h3.im) * r)};  // times exp(-3 i pi / 4)
     out[0] = f0 + h0;
-    Complex y[8] = {f0, f1 + h1, f2 + h2, f3 + h3, f0 - h0, f1 - h1, f2 - h2, f3 - h3};
+    C y[8] = {f0, f1 + h1, f2 + h2, f3 + h3, f0 - h0, f1 - h1, f2 - h2, f3 - h3};
     for (int q = 1; q < 8; q++) out[q * stride] = TWIDDLED ? times(y[q], w[q]) : y[q];
 }
 

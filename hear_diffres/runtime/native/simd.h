@@ -25,6 +25,10 @@
 // some of those writes in.
 #define HD_UNROLL _Pragma("GCC unroll 16")
 
+// For what GCC thinks too large and would call instead, its vectors in memory.
+#define HD_INLINED __attribute__((always_inline))
+#define HD_INLINE inline HD_INLINED
+
 namespace {
 
 typedef float v8 __attribute__((vector_size(32)));

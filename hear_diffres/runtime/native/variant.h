@@ -1,4 +1,5 @@
 // Included by the file of each variant, after what tells the compiler which processor it is for.
+#include "fourier.h"
 #include "resample.h"
 #include "table.h"
 #include "vectors.h"
@@ -21,23 +22,30 @@ void free_space(void* space) {
     free(space);
 }
 
+// Numbers too small to be normal count as 0 while one of these lives: they are slow.
+struct Flushed {
+#ifdef __SSE__
+    const unsigned before = __builtin_ia32_stmxcsr();
+    Flushed() { __builtin_ia32_ldmxcsr(before | 0x8040); }
+    ~Flushed() { __builtin_ia32_ldmxcsr(before); }
+#endif
+};
+
 int embed_any(const void* model, void* space, hd_pool* pool, int threads, const float* audio, long n, int at_start,
               long frames, const float* grid, long n_grid, double hop_ms, float* scene, float* times,
               double* stages) {
-#ifdef __SSE__
-    unsigned before = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(before | 0x8040);  // numbers too small to be normal count as 0: they are slow
-#endif
-    const int failed = embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid,
-                             n_grid, hop_ms, scene, times, stages);
-#ifdef __SSE__
-    __builtin_ia32_ldmxcsr(before);
-#endif
-    return failed;
+    const Flushed flushed;
+    return embed(*(const Model*)model, *(Workspace*)space, pool, threads, audio, n, at_start, frames, grid, n_grid,
+                 hop_ms, scene, times, stages);
 }
 
 int resample_any(const hd_filter* filter, const float* in, long group, long count, float* out) {
     return resample(*filter, in, group, count, out);
+}
+
+int resample_blocks_any(const hd_blocks* blocks, const float* in, long count, float* out) {
+    const Flushed flushed;
+    return resample_blocks(*blocks, in, count, out);
 }
 
 int mix_any(const void* in, int is_int16, long n, long channels, float* out) {
@@ -47,5 +55,5 @@ int mix_any(const void* in, int is_int16, long n, long channels, float* out) {
 
 }  // namespace
 
-extern const hd_engine HD_VARIANT = {HD_NAME, open_any, close_any, size_of, new_space, free_space, embed_any,
-                                     resample_any, mix_any};
+extern const hd_engine HD_VARIANT = {HD_NAME, LINE, open_any, close_any, size_of, new_space, free_space,
+                                     embed_any, resample_any, resample_blocks_any, mix_any};
