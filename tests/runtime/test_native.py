@@ -51,8 +51,9 @@ def test_blocks_of_other_lengths_and_no_estimator():
         close(open_native(model, 1), model, SOUND[None, :400_000] if block_frames != 2 else SOUND[None, :40_000])
 
 
-def test_threads_and_processors_change_nothing_but_rounding():
-    model = torch_model("mn04", reduction=0.25, embedding="block+block_std+se+e1")
+@pytest.mark.parametrize("tier", ["mn04", "mn20"])  # mn20's widest blocks go through time in groups of channels
+def test_threads_and_processors_change_nothing_but_rounding(tier):
+    model = torch_model(tier, reduction=0.25, embedding="block+block_std+se+e1")
     program, audio = native_program(model), SOUND[:320_000]
     grid = np.arange(0, 10_000, 50, dtype=np.float32)
     alone = NativeEngine(program, 1)

@@ -131,6 +131,10 @@ inline long own_floats(const Model& m, long kept) {
         const Block& b = m.blocks[i];
         long need = padded_floats(b, w, rows) + rows * w * (long)b.depthwise.channels + 128 + own_scratch(b);
         most = need > most ? need : most;
+        Block part = b;  // of a group of channels: fewer of them, and more rows, or as many
+        part.depthwise.channels = group_of(b, 1);
+        need = STRETCH_FLOATS + padded_floats(part, w, stretch_of(part, w)) + taps_floats(b, part.depthwise.channels) + 128;
+        most = need > most ? need : most;
         if (b.depthwise.stride == 2) w = half_up(w);
     }
     const long last = m.has_last ? scratch_floats(m.last.in) + 16 : 0;

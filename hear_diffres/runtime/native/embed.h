@@ -61,15 +61,34 @@ inline Spans spans_of(const Call& call, long steps, long rows) {
 // is to be projected, and that mean, weighted, in `mean`.
 inline Map open_gated(Call& call, const Block& b, const Map& in, const Map& out, const float* weight, float* mean) {
     const int c = b.depthwise.channels;
-    const long rows = stretch_of(b, in.width);
-    const Spans spans = spans_of(call, out.steps, rows);
+    const int group = group_of(b, call.threads);
     Arena& arena = call.space.shared;
     const Map opened = {arena.take(out.steps * out.width * c), out.steps, out.width, c};
-    float* sums = arena.take(spans.count * c);
-    memset(sums, 0, spans.count * c * sizeof(float));
     float total = 0;
     for (long t = 0; t < out.steps; t++) total += weight[t];
     const float share = 1.0f / ((total > 1e-6f ? total : 1e-6f) * out.width);
+    if (group < c) {
+        memset(mean, 0, c * sizeof(float));
+        call.parallel((c + group - 1) / group, [&](long index, int thread) {
+            const int first = (int)index * group, last = first + group < c ? first + group : c;
+            Arena& own = call.space.own[thread];
+            own.used = 0;
+            const Block part = part_of(b, first, last, own.take(taps_floats(b, last - first)));
+            const long rows = stretch_of(part, in.width);
+            open_span(
+                part, in, 0, out.steps, rows, own.take(padded_floats(part, in.width, rows)), 0,
+                [&](long u0, long u1) { return Map{opened.row(u0) + first, u1 - u0, out.width, c}; },
+                [&](const Map& map, long u0, long u1) {
+                    for (long t = u0; t < u1; t++)
+                        add_step(map, t - u0, weight[t] * share, mean + first, last - first);
+                });
+        });
+        return opened;
+    }
+    const long rows = stretch_of(b, in.width);
+    const Spans spans = spans_of(call, out.steps, rows);
+    float* sums = arena.take(spans.count * c);
+    memset(sums, 0, spans.count * c * sizeof(float));
     call.parallel(spans.count, [&](long span, int thread) {
         const long t0 = spans.first(span), t1 = spans.last(span);
         Arena& own = call.space.own[thread];
@@ -79,7 +98,7 @@ inline Map open_gated(Call& call, const Block& b, const Map& in, const Map& out,
             b, in, t0, t1, rows, padded, scratch,
             [&](long u0, long u1) { return Map{opened.row(u0), u1 - u0, out.width, c}; },
             [&](const Map& part, long u0, long u1) {
-                for (long t = u0; t < u1; t++) add_step(part, t - u0, weight[t] * share, sums + span * c);
+                for (long t = u0; t < u1; t++) add_step(part, t - u0, weight[t] * share, sums + span * c, c);
             });
     });
     memcpy(mean, sums, c * sizeof(float));

@@ -162,39 +162,39 @@ inline void any_panel(int nv, const Rows& a, long rows, int k0, int k, const flo
 
 template <int ACT>
 inline void gemm_act(const Rows& a, long rows, int k, const float* packed, const Rows& out, int n,
-                     const Epilogue& end) {
-    const int whole = n / WIDE;
+                     const Epilogue& end, int begin, int count) {
+    const int whole = n / WIDE, last_vector = begin + count < n ? (begin + count) / WIDE : whole;
     for (int k0 = 0; k0 < k; k0 += DEPTH) {
         int k1 = k0 + DEPTH < k ? k0 + DEPTH : k;
         bool first = k0 == 0, last = k1 == k;
-        for (int v0 = 0, nv; v0 < whole; v0 += nv) {
+        const float* w = packed + (long)k0 * n + (long)(k1 - k0) * begin;
+        for (int v0 = begin / WIDE, nv; v0 < last_vector; v0 += nv) {
             nv = panel_vectors(whole - v0);
-            any_panel<ACT>(nv, a, rows, k0, k1 - k0, packed, out, v0 * WIDE, end, first, last);
-            packed += (long)(k1 - k0) * nv * WIDE;
+            any_panel<ACT>(nv, a, rows, k0, k1 - k0, w, out, v0 * WIDE - begin, end, first, last);
+            w += (long)(k1 - k0) * nv * WIDE;
         }
 #ifdef HD_AVX512
-        if (n % WIDE) {
-            run_panel<0, ACT>(a, rows, k0, k1 - k0, packed, out, whole * WIDE, end, first, last);
-            packed += (long)(k1 - k0) * LANES;
-        }
+        if (n % WIDE && begin + count == n)
+            run_panel<0, ACT>(a, rows, k0, k1 - k0, w, out, whole * WIDE - begin, end, first, last);
 #endif
     }
 }
 
-// `rows` rows of pixels; `n` a multiple of 8; `packed` as `pack` makes it; the residual lies as the output does.
+// `rows` rows of pixels; `n` a multiple of 8; `packed` as `pack` makes it; the residual lies as the output does. Of the
+// outputs only `count` from `begin` on where that is given, a multiple of a panel, and so is `count` or it reaches to `n`;
+// `out` then holds these alone.
 inline void gemm(const Rows& a, long rows, int k, const float* packed, const Rows& out, int n, int act,
-                 const Epilogue& end) {
+                 const Epilogue& end, int begin = 0, int count = -1) {
     if (rows > 1 && a.whole() && out.whole()) {  // one long row: tiles may go over the ends of rows
         const long pixels = rows * a.width;
-        gemm({a.data, pixels * a.channels, pixels, a.channels}, 1, k, packed,
-             {out.data, pixels * out.channels, pixels, out.channels}, n, act, end);
-    } else if (act == RELU) {
-        gemm_act<RELU>(a, rows, k, packed, out, n, end);
-    } else if (act == HARDSWISH) {
-        gemm_act<HARDSWISH>(a, rows, k, packed, out, n, end);
-    } else {
-        gemm_act<NONE>(a, rows, k, packed, out, n, end);
+        return gemm({a.data, pixels * a.channels, pixels, a.channels}, 1, k, packed,
+                    {out.data, pixels * out.channels, pixels, out.channels}, n, act, end, begin, count);
     }
+    if (count < 0) count = n - begin;
+    const Epilogue here = {end.bias + begin, end.residual};
+    if (act == RELU) gemm_act<RELU>(a, rows, k, packed, out, n, here, begin, count);
+    else if (act == HARDSWISH) gemm_act<HARDSWISH>(a, rows, k, packed, out, n, here, begin, count);
+    else gemm_act<NONE>(a, rows, k, packed, out, n, here, begin, count);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 namespace {
 
 const long STRETCH_FLOATS = 40000;  // of the expanded rows of a stretch
+const long GROUP_FLOATS = 98304;    // of the weights of a group of channels: they stay in the second cache
 const long STRETCH_PIXELS = 64;     // at least, so that weights too large for the cache are not read for a few pixels
 
 struct Map {
@@ -42,34 +43,36 @@ inline void depthwise_tile(const float* const* rows, long from, const float* wei
 }
 
 template <typename V, int K, int S, int ACT>
-inline void depthwise_columns(const Taps& d, const float* const* rows, int width, int at, float* out) {
+inline void depthwise_columns(const Taps& d, const float* const* rows, int width, int at, float* out, int pitch) {
     const int c = d.channels;
     const float *shifted[K], *weight = d.weight + at, *bias = d.bias + at;
     for (int ky = 0; ky < K; ky++) shifted[ky] = rows[ky] + at;
     int w = 0;
     for (out += at; w + 8 <= width; w += 8)
-        depthwise_tile<V, 8, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
+        depthwise_tile<V, 8, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + (long)w * pitch, pitch);
     for (; w + 4 <= width; w += 4)
-        depthwise_tile<V, 4, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
-    for (; w < width; w++) depthwise_tile<V, 1, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + w * c, c);
+        depthwise_tile<V, 4, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + (long)w * pitch, pitch);
+    for (; w < width; w++)
+        depthwise_tile<V, 1, K, S, ACT>(shifted, (long)w * S * c, weight, bias, c, out + (long)w * pitch, pitch);
 }
 
 template <int K, int S, int ACT>
-inline void depthwise_row(const Taps& d, const float* const* rows, int width, float* out) {
+inline void depthwise_row(const Taps& d, const float* const* rows, int width, float* out, int pitch) {
     int at = 0;
-    for (; at + WIDE <= d.channels; at += WIDE) depthwise_columns<wide, K, S, ACT>(d, rows, width, at, out);
-    if (at < d.channels) depthwise_columns<v8, K, S, ACT>(d, rows, width, at, out);
+    for (; at + WIDE <= d.channels; at += WIDE) depthwise_columns<wide, K, S, ACT>(d, rows, width, at, out, pitch);
+    if (at < d.channels) depthwise_columns<v8, K, S, ACT>(d, rows, width, at, out, pitch);
 }
 
-inline void depthwise(const Taps& d, const float* const* rows, int width, float* out) {
-    if (d.kernel == 3 && d.stride == 1 && d.act == RELU) depthwise_row<3, 1, RELU>(d, rows, width, out);
-    else if (d.kernel == 3 && d.stride == 2 && d.act == RELU) depthwise_row<3, 2, RELU>(d, rows, width, out);
-    else if (d.kernel == 5 && d.stride == 1 && d.act == RELU) depthwise_row<5, 1, RELU>(d, rows, width, out);
-    else if (d.kernel == 5 && d.stride == 2 && d.act == RELU) depthwise_row<5, 2, RELU>(d, rows, width, out);
-    else if (d.kernel == 3 && d.stride == 1) depthwise_row<3, 1, HARDSWISH>(d, rows, width, out);
-    else if (d.kernel == 3 && d.stride == 2) depthwise_row<3, 2, HARDSWISH>(d, rows, width, out);
-    else if (d.kernel == 5 && d.stride == 1) depthwise_row<5, 1, HARDSWISH>(d, rows, width, out);
-    else depthwise_row<5, 2, HARDSWISH>(d, rows, width, out);
+// One row; from pixel to pixel of `out` are `pitch` floats.
+inline void depthwise(const Taps& d, const float* const* rows, int width, float* out, int pitch) {
+    if (d.kernel == 3 && d.stride == 1 && d.act == RELU) depthwise_row<3, 1, RELU>(d, rows, width, out, pitch);
+    else if (d.kernel == 3 && d.stride == 2 && d.act == RELU) depthwise_row<3, 2, RELU>(d, rows, width, out, pitch);
+    else if (d.kernel == 5 && d.stride == 1 && d.act == RELU) depthwise_row<5, 1, RELU>(d, rows, width, out, pitch);
+    else if (d.kernel == 5 && d.stride == 2 && d.act == RELU) depthwise_row<5, 2, RELU>(d, rows, width, out, pitch);
+    else if (d.kernel == 3 && d.stride == 1) depthwise_row<3, 1, HARDSWISH>(d, rows, width, out, pitch);
+    else if (d.kernel == 3 && d.stride == 2) depthwise_row<3, 2, HARDSWISH>(d, rows, width, out, pitch);
+    else if (d.kernel == 5 && d.stride == 1) depthwise_row<5, 1, HARDSWISH>(d, rows, width, out, pitch);
+    else depthwise_row<5, 2, HARDSWISH>(d, rows, width, out, pitch);
 }
 
 // The stem: three channels in, 3 x 3, every second pixel of every second row.
@@ -139,6 +142,29 @@ inline long stretch_of(const Block& b, int width) {
     return rows < least ? least : rows < 4 ? 4 : rows;
 }
 
+// Channels of the expanded rows that go through all of time together: all of them, or as many as leave their weights in
+// the cache, which are then read once, and not for every stretch.
+inline int group_of(const Block& b, int threads) {
+    const int all = b.depthwise.channels, step = PANEL * WIDE;
+    if (ROUGH || !b.has_expand || (long)b.expand.in * all < 2 * GROUP_FLOATS) return all;
+    const long most = GROUP_FLOATS / b.expand.in < step ? step : GROUP_FLOATS / b.expand.in / step * step;
+    const long groups = ((all + most - 1) / most + threads - 1) / threads * threads, each = (all + groups - 1) / groups;
+    return (int)((each + step - 1) / step * step);
+}
+
+inline long taps_floats(const Block& b, int channels) { return (long)b.depthwise.kernel * b.depthwise.kernel * channels; }
+
+// The block with some of the channels between expansion and projection. `taps`: room for the depthwise weights of these.
+inline Block part_of(const Block& b, int first, int last, float* taps) {
+    Block part = b;
+    Taps& d = part.depthwise;
+    const int n = last - first;
+    for (int i = 0; i < d.kernel * d.kernel; i++)
+        memcpy(taps + (long)i * n, d.weight + (long)i * d.channels + first, n * sizeof(float));
+    part.first = first, d.weight = taps, d.bias += first, d.channels = n;
+    return part;
+}
+
 // Floats of the padded rows of a stretch.
 inline long padded_floats(const Block& b, int width, long rows) {
     const Taps& d = b.depthwise;
@@ -162,8 +188,9 @@ inline void open_rows(const Block& b, const Map& in, long first, long last, floa
     }
     if (b.has_expand && to > from) {
         Rows inside = {padded + (from - first) * pitch + pad * c, pitch, in.width, c};
-        multiply(in.rows(from), to - from, b.expand.in, b.expand.packed, inside, c, b.expand.act, {b.expand.bias, 0},
-                 0, scratch);
+        const Pointwise& e = b.expand;
+        if (c < e.out) gemm(in.rows(from), to - from, e.in, e.packed, inside, e.out, e.act, {e.bias, 0}, b.first, c);
+        else multiply(in.rows(from), to - from, e.in, e.packed, inside, c, e.act, {e.bias, 0}, 0, scratch);
     }
 }
 
@@ -186,7 +213,7 @@ inline void open_span(const Block& b, const Map& in, long t0, long t1, long rows
         for (long t = u0; t < u1; t++) {
             const float* near[15];
             for (int k = 0; k < d.kernel; k++) near[k] = padded + ((t - u0) * d.stride + k) * pitch;
-            depthwise(d, near, out.width, out.row(t - u0));
+            depthwise(d, near, out.width, out.row(t - u0), out.channels);
         }
         then(out, u0, u1);
     }
@@ -199,10 +226,10 @@ inline void project(const Block& b, const float* packed, const float* gate, cons
              {b.project.bias, residual ? residual->row(t0) : 0}, gate, scratch);
 }
 
-// Sum over frequency of every channel of one step, times `weight`, added to `out`.
-inline void add_step(const Map& map, long t, float weight, float* out) {
+// Sum over frequency of the first `n` channels of one step, times `weight`, added to `out`.
+inline void add_step(const Map& map, long t, float weight, float* out, int n) {
     const float* row = map.row(t);
-    in_vectors(map.channels, [&](auto kind, long c) {
+    in_vectors(n, [&](auto kind, long c) {
         typedef decltype(kind) V;
         V s = {};
         for (int w = 0; w < map.width; w++) s = s + load_as<V>(row + (long)w * map.channels + c);
@@ -213,7 +240,7 @@ inline void add_step(const Map& map, long t, float weight, float* out) {
 // Mean over frequency: `[steps][channels]`.
 inline void frequency_mean(const Map& map, float* out) {
     memset(out, 0, map.steps * map.channels * sizeof(float));
-    for (long t = 0; t < map.steps; t++) add_step(map, t, 1.0f / map.width, out + t * map.channels);
+    for (long t = 0; t < map.steps; t++) add_step(map, t, 1.0f / map.width, out + t * map.channels, map.channels);
 }
 
 // Standard deviation over frequency, of what is left of the `mean`: `[steps][channels]`. `hear_diffres.backbone.mobilenet`.

@@ -91,6 +91,7 @@ struct Block {
     Pointwise expand, project, squeeze, excite;
     Taps depthwise;
     bool has_expand = false, has_se = false, residual = false;
+    int first = 0;  // of the expanded channels, where it is a part of a block: `part_of`
 };
 
 struct FrontEnd {
