@@ -17,7 +17,7 @@ _LARGEST = 1 << 14  # points of a block
 # Operations per point of a pass, loads and stores too, by radix; the radices in the order that they are tried.
 _PASSES = {9: 21.0, 7: 18.9, 5: 16.4, 3: 13.3, 8: 17.5, 4: 13.0, 2: 10.0}
 _ACROSS = 32.0  # of all else that is done with a point
-_CACHED = 1 << 17  # points: blocks of half as many take half as long again, as measured between caches
+_CACHED = 1 << 17  # points: larger blocks leave the caches; with this the fastest of those tried are chosen
 
 
 class _Transform(ctypes.Structure):
