@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hear_diffres import resampling
@@ -96,10 +96,10 @@ def test_variants_give_the_same(variant, ours):
 
 
 @needs_engine
-@given(st.integers(7000, 200_000).map(lambda rate: rate // 50 * 50), st.integers(0, 30_000))
+@given(st.sampled_from([50 * n for n in range(140, 4001) if 210**12 % n == 0]), st.integers(0, 30_000))
 def test_blocks_are_the_filter(rate, n):
-    if not native.resamples(rate, 32_000):
-        return
+    """Rates without large primes."""
+    assume(native.resamples(rate, 32_000))
     sound = np.random.default_rng(n).standard_normal(n).astype(np.float32)
     blocks, plain = (one(rate, 32_000).resample_chunk(sound, last=True) for one in OURS)
     assert len(blocks) == len(plain) and np.abs(blocks - plain).max(initial=0) < 5e-6

@@ -129,7 +129,7 @@ def test_openvino(tmp_path, recordings):
     for n in (1, 650_000):
         close(runtime.load_model(file, threads=1), model, SOUND[None, :n], tolerance=2e-4)
     small = export_model(torch_model("mn04"), tmp_path / "b.xml", "openvino", int8=True, calibrate=recordings)
-    assert runtime.load_model(small).get_scene_embeddings(SOUND[None, :32_000]).shape[0] == 1
+    assert runtime.load_model(small).get_scene_embeddings(SOUND[None, :32_000]).shape == (1, 320)
     assert small.stat().st_size + small.with_suffix(".bin").stat().st_size < 2e6
 
 

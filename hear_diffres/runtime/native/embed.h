@@ -57,6 +57,27 @@ inline Spans spans_of(const Call& call, long steps, long rows) {
     return {steps, each, (steps + each - 1) / each};
 }
 
+// What `open_gated` makes, in groups of so many channels, each through all of time.
+inline void open_groups(Call& call, const Block& b, const Map& in, const Map& opened, int group, const float* weight,
+                        float share, float* mean) {
+    const int c = opened.channels;
+    memset(mean, 0, c * sizeof(float));
+    call.parallel((c + group - 1) / group, [&](long index, int thread) {
+        const int first = (int)index * group, last = first + group < c ? first + group : c;
+        Arena& own = call.space.own[thread];
+        own.used = 0;
+        const Block part = part_of(b, first, last, own.take(taps_floats(b, last - first)));
+        const long rows = stretch_of(part, in.width);
+        open_span(
+            part, in, 0, opened.steps, rows, own.take(padded_floats(part, in.width, rows)), 0,
+            [&](long u0, long u1) { return Map{opened.row(u0) + first, u1 - u0, opened.width, c}; },
+            [&](const Map& map, long u0, long u1) {
+                for (long t = u0; t < u1; t++)
+                    add_step(map, t - u0, weight[t] * share, mean + first, last - first);
+            });
+    });
+}
+
 // A block with squeeze-and-excitation needs the mean over the whole clip between convolution and projection: first what
 // is to be projected, and that mean, weighted, in `mean`.
 inline Map open_gated(Call& call, const Block& b, const Map& in, const Map& out, const float* weight, float* mean) {
@@ -68,21 +89,7 @@ inline Map open_gated(Call& call, const Block& b, const Map& in, const Map& out,
     for (long t = 0; t < out.steps; t++) total += weight[t];
     const float share = 1.0f / ((total > 1e-6f ? total : 1e-6f) * out.width);
     if (group < c) {
-        memset(mean, 0, c * sizeof(float));
-        call.parallel((c + group - 1) / group, [&](long index, int thread) {
-            const int first = (int)index * group, last = first + group < c ? first + group : c;
-            Arena& own = call.space.own[thread];
-            own.used = 0;
-            const Block part = part_of(b, first, last, own.take(taps_floats(b, last - first)));
-            const long rows = stretch_of(part, in.width);
-            open_span(
-                part, in, 0, out.steps, rows, own.take(padded_floats(part, in.width, rows)), 0,
-                [&](long u0, long u1) { return Map{opened.row(u0) + first, u1 - u0, out.width, c}; },
-                [&](const Map& map, long u0, long u1) {
-                    for (long t = u0; t < u1; t++)
-                        add_step(map, t - u0, weight[t] * share, mean + first, last - first);
-                });
-        });
+        open_groups(call, b, in, opened, group, weight, share, mean);
         return opened;
     }
     const long rows = stretch_of(b, in.width);

@@ -14,20 +14,12 @@ namespace {
 #ifdef HD_AVX2
 typedef v8 line;
 HD_INLINE void transpose_lines(line r[8]) {
-    __m256 half[8];
-    HD_UNROLL
-    for (int i = 0; i < 8; i += 4) {
-        const __m256 a = _mm256_unpacklo_ps((__m256)r[i], (__m256)r[i + 1]);
-        const __m256 b = _mm256_unpackhi_ps((__m256)r[i], (__m256)r[i + 1]);
-        const __m256 c = _mm256_unpacklo_ps((__m256)r[i + 2], (__m256)r[i + 3]);
-        const __m256 d = _mm256_unpackhi_ps((__m256)r[i + 2], (__m256)r[i + 3]);
-        half[i] = _mm256_shuffle_ps(a, c, 0x44), half[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
-        half[i + 2] = _mm256_shuffle_ps(b, d, 0x44), half[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
-    }
+    transpose4(r), transpose4(r + 4);
     HD_UNROLL
     for (int i = 0; i < 4; i++) {
-        r[i] = (line)_mm256_permute2f128_ps(half[i], half[i + 4], 0x20);
-        r[i + 4] = (line)_mm256_permute2f128_ps(half[i], half[i + 4], 0x31);
+        const __m256 upper = (__m256)r[i], lower = (__m256)r[i + 4];
+        r[i] = (line)_mm256_permute2f128_ps(upper, lower, 0x20);
+        r[i + 4] = (line)_mm256_permute2f128_ps(upper, lower, 0x31);
     }
 }
 #else
@@ -53,7 +45,7 @@ HD_INLINE void butterfly(const Point* x, int step, Point* out, int stride, const
     constexpr int H = R / 2;
     line re[R], im[R];
     // A part of the frequencies at a time, from sums of one part of the points and differences of the other.
-    auto half = [&](line first, const line* sums, const line* rests, line* y, line* mirrored) HD_INLINED {
+    auto half = [&](line first, const line* sums, const line* rests, line* y) HD_INLINED {
         line total = first;
         HD_UNROLL
         for (int j = 0; j < H; j++) total = total + sums[j];
@@ -66,22 +58,20 @@ HD_INLINE void butterfly(const Point* x, int step, Point* out, int stride, const
                 c = fused(sums[j], all<line>(cosines[R][k * (j + 1) % R]), c);
                 s = fused(rests[j], all<line>(sines[R][k * (j + 1) % R]), s);
             }
-            mirrored[k] = c + s, mirrored[R - k] = c - s;
+            y[k] = c + s, y[R - k] = c - s;
         }
     };
-    line sums[H], rests[H], down[R];
+    line sums[H], rests[H];
     HD_UNROLL
     for (int j = 1; j <= H; j++) {
         sums[j - 1] = x[j * step].re + x[(R - j) * step].re, rests[j - 1] = x[j * step].im - x[(R - j) * step].im;
     }
-    half(x[0].re, sums, rests, re, re);
+    half(x[0].re, sums, rests, re);
     HD_UNROLL
     for (int j = 1; j <= H; j++) {
-        sums[j - 1] = x[j * step].im + x[(R - j) * step].im, rests[j - 1] = x[j * step].re - x[(R - j) * step].re;
+        sums[j - 1] = x[j * step].im + x[(R - j) * step].im, rests[j - 1] = x[(R - j) * step].re - x[j * step].re;
     }
-    half(x[0].im, sums, rests, im, down);
-    HD_UNROLL
-    for (int k = 1; k < R; k++) im[k] = down[R - k];
+    half(x[0].im, sums, rests, im);
     out[0] = {re[0], im[0]};
     HD_UNROLL
     for (int q = 1; q < R; q++) {
@@ -137,8 +127,6 @@ inline void transform(const hd_transform& t, Point* z) {
     }
 }
 
-inline line across(const float* p) { return load_as<line>(p); }
-
 // Samples to the spectrum: bins below half in their places, those above `gap` later.
 inline void to_spectrum(const hd_transform& t, Point* z, long gap, float* re, float* im) {
     transform(t, z);
@@ -148,7 +136,7 @@ inline void to_spectrum(const hd_transform& t, Point* z, long gap, float* re, fl
         HD_UNROLL
         for (int i = 0; i < LINE; i++) {
             const float* w = t.across + (at + i) * 2 * LINE;
-            const Point x = times(z[t.place[at + i]], across(w), across(w + LINE));
+            const Point x = times(z[t.place[at + i]], load_as<line>(w), load_as<line>(w + LINE));
             a[i] = x.re, b[i] = x.im;
         }
         transpose_lines(a), transpose_lines(b);
@@ -174,8 +162,8 @@ inline void to_samples(const hd_transform& t, const float* response, const float
         HD_UNROLL
         for (int l = 0; l < LINE; l++) {
             const long place = at + l * t.points, from = place + (l < LINE / 2 ? 0 : gap);
-            const line h = across(response + place);
-            y[l] = {across(im + from) * h, across(re + from) * h};
+            const line h = load_as<line>(response + place);
+            y[l] = {load_as<line>(im + from) * h, load_as<line>(re + from) * h};
         }
         butterfly<LINE>(y, 1, y, 1, 0);
         line a[LINE], b[LINE];
@@ -185,7 +173,7 @@ inline void to_samples(const hd_transform& t, const float* response, const float
         HD_UNROLL
         for (int i = 0; i < LINE; i++) {
             const float* w = t.across + (at + i) * 2 * LINE;
-            z[at + i] = times(Point{a[i], b[i]}, across(w), across(w + LINE));
+            z[at + i] = times(Point{a[i], b[i]}, load_as<line>(w), load_as<line>(w + LINE));
         }
     }
     transform(t, z);
@@ -204,7 +192,7 @@ inline bool resample_blocks(const hd_blocks& f, const float* in, long count, flo
     const line less = all<line>(1.0f / 65536), more = all<line>(65536.0f);  // so that no sum of finite samples is infinite
     for (; count > 0; count--, in += 2 * f.taken, out += 2 * f.made) {
         for (long i = 0; i < n_in; i++)
-            z[i] = {across(in + i * LINE) * less, across(in + f.taken + i * LINE) * less};
+            z[i] = {load_as<line>(in + i * LINE) * less, load_as<line>(in + f.taken + i * LINE) * less};
         to_spectrum(f.in, z, longer, re, im);
         to_samples(f.out, f.response, re, im, shorter, z);
         for (long i = 0; i < f.made / LINE; i++) {

@@ -45,7 +45,9 @@ def radices(points: int) -> list[int] | None:
 
 
 def _operations(points: int) -> float:
-    return points * (_ACROSS + sum(_PASSES[radix] for radix in radices(points) or ()))
+    """Of a transform in every lane; infinitely many where there is none."""
+    found = radices(points)
+    return math.inf if found is None else points * (_ACROSS + sum(_PASSES[radix] for radix in found))
 
 
 class Transform:
@@ -113,7 +115,7 @@ def plan(rate: int, new_rate: int, lanes: int) -> Plan | None:
     for times in range(1, _LARGEST // (lanes * max(up, down)) + 1):
         n_in, n_out = down * times, up * times
         made = (lanes * n_out - skipped - margin) // unit * unit
-        if made <= 0 or n_out < lanes or n_in < lanes or radices(n_in) is None or radices(n_out) is None:
+        if made <= 0 or n_out < lanes or n_in < lanes:
             continue
         cost = (_operations(n_in) + _operations(n_out)) / made
         cost *= 1 + lanes * max(n_in, n_out) / _CACHED

@@ -10,8 +10,6 @@ import numpy as np
 
 from .mixing import mix_into
 
-_LANES = 32  # periods that are made together, at most
-
 
 @dataclass(frozen=True)
 class Groups:
@@ -23,6 +21,7 @@ class Groups:
         period: samples from a group to the same of the next period.
         outputs: of a group.
         skipped: outputs of the sound's first group that lie before the sound.
+        together: periods that are made side by side, at most.
     """
 
     first: np.ndarray
@@ -30,6 +29,7 @@ class Groups:
     period: int
     outputs: int
     skipped: int = 0
+    together: int = 1
 
     @cached_property
     def ends(self) -> np.ndarray:
@@ -62,8 +62,8 @@ class InPieces(ABC):
     def __init__(self, groups: Groups, rate: int, new_rate: int):
         self._groups, self._rate, self._new_rate = groups, rate, new_rate
         # As much at a time as stays in the cache, in whole periods.
-        lanes = _LANES if len(groups.first) > 1 else 1
-        self._piece = max(1, rate // (lanes * groups.period)) * lanes * groups.period
+        least = groups.together * groups.period
+        self._piece = max(1, rate // least) * least
         self._heard = self._group = 0
         self._n_held = -int(groups.first[0])  # samples from the first on that `_group` needs: silence at first
         # What is left of a piece is less than a group needs; at the end the last group may need as much again.

@@ -18,6 +18,7 @@ _ATTENUATION = 116.0  # dB of what does not pass: below the floor of the log-mel
 _GROUP = 8  # outputs that are made together, `native/resample.h`
 _LONGEST = 1 << 19  # coefficients of a filter: it takes 0.1 s to make as many
 _LEAST_PERIOD = 256  # samples
+_LANES = 32  # periods that are made together, at most
 
 
 class _Filter(ctypes.Structure):
@@ -81,7 +82,7 @@ def design(rate: int, new_rate: int) -> Filter | None:
     away = first[:, None, None] + np.arange(rows)[:, None] - at[:, None, :]  # of a sample from an output
     taps = kernel(rate, new_rate, away)
     taps /= taps.sum(axis=1, keepdims=True)
-    return Filter(np.ascontiguousarray(taps, np.float32), Groups(first, rows, period, _GROUP))
+    return Filter(np.ascontiguousarray(taps, np.float32), Groups(first, rows, period, _GROUP, together=_LANES))
 
 
 class NativeResampler(InPieces):

@@ -237,17 +237,21 @@ inline V logistic(V x) {
 }
 
 // Four by four numbers at a time, rows to columns, in every four lanes.
+#ifdef HD_AVX2
+inline void transpose4(v8 r[4]) {
+    __m256 a = _mm256_unpacklo_ps((__m256)r[0], (__m256)r[1]), b = _mm256_unpackhi_ps((__m256)r[0], (__m256)r[1]);
+    __m256 c = _mm256_unpacklo_ps((__m256)r[2], (__m256)r[3]), d = _mm256_unpackhi_ps((__m256)r[2], (__m256)r[3]);
+    r[0] = (v8)_mm256_shuffle_ps(a, c, 0x44), r[1] = (v8)_mm256_shuffle_ps(a, c, 0xee);
+    r[2] = (v8)_mm256_shuffle_ps(b, d, 0x44), r[3] = (v8)_mm256_shuffle_ps(b, d, 0xee);
+}
+#endif
+#if defined(HD_AVX512) || !defined(HD_AVX2)
 inline void transpose4(wide r[4]) {
 #if defined(HD_AVX512)
     __m512 a = _mm512_unpacklo_ps((__m512)r[0], (__m512)r[1]), b = _mm512_unpackhi_ps((__m512)r[0], (__m512)r[1]);
     __m512 c = _mm512_unpacklo_ps((__m512)r[2], (__m512)r[3]), d = _mm512_unpackhi_ps((__m512)r[2], (__m512)r[3]);
     r[0] = (wide)_mm512_shuffle_ps(a, c, 0x44), r[1] = (wide)_mm512_shuffle_ps(a, c, 0xee);
     r[2] = (wide)_mm512_shuffle_ps(b, d, 0x44), r[3] = (wide)_mm512_shuffle_ps(b, d, 0xee);
-#elif defined(HD_AVX2)
-    __m256 a = _mm256_unpacklo_ps((__m256)r[0], (__m256)r[1]), b = _mm256_unpackhi_ps((__m256)r[0], (__m256)r[1]);
-    __m256 c = _mm256_unpacklo_ps((__m256)r[2], (__m256)r[3]), d = _mm256_unpackhi_ps((__m256)r[2], (__m256)r[3]);
-    r[0] = (v8)_mm256_shuffle_ps(a, c, 0x44), r[1] = (v8)_mm256_shuffle_ps(a, c, 0xee);
-    r[2] = (v8)_mm256_shuffle_ps(b, d, 0x44), r[3] = (v8)_mm256_shuffle_ps(b, d, 0xee);
 #elif defined(HD_NEON)
     const float32x4x2_t a = vtrnq_f32((float32x4_t)r[0], (float32x4_t)r[1]);
     const float32x4x2_t b = vtrnq_f32((float32x4_t)r[2], (float32x4_t)r[3]);
@@ -267,6 +271,7 @@ inline void transpose4(wide r[4]) {
     memcpy(r, b, sizeof b);
 #endif
 }
+#endif
 
 // Four numbers of each of four rows that lie `4` apart.
 inline wide load_quarters(const float* const* rows, long at) {
